@@ -1,0 +1,154 @@
+/* buf.c - growable bytes. */
+#include "host/buf.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "host/mem.h"
+
+void buf_init(struct buf *b)
+{
+    b->data = NULL;
+    b->len = b->cap = 0;
+}
+
+void buf_deinit(struct buf *b)
+{
+    mem_free(b->data);
+    buf_init(b);
+}
+
+void buf_clear(struct buf *b)
+{
+    b->len = 0;
+    if (b->data) b->data[0] = '\0';
+}
+
+char *buf_reserve(struct buf *b, size_t n)
+{
+    if (n > SIZE_MAX / 4 - b->len) n = SIZE_MAX - 1 - b->len; /* mem_realloc ends the process */
+    size_t need = b->len + n + 1;
+    if (need > b->cap) {
+        size_t cap = b->cap ? b->cap * 2 : 64;
+        if (cap < need) cap = need;
+        b->data = mem_realloc(b->data, cap);
+        b->cap = cap;
+        b->data[b->len] = '\0';
+    }
+    return b->data + b->len;
+}
+
+void buf_commit(struct buf *b, size_t n)
+{
+    b->len += n;
+    b->data[b->len] = '\0';
+}
+
+void buf_append(struct buf *b, const void *bytes, size_t n)
+{
+    if (n == 0) return;
+    memcpy(buf_reserve(b, n), bytes, n);
+    buf_commit(b, n);
+}
+
+void buf_puts(struct buf *b, const char *s)
+{
+    buf_append(b, s, strlen(s));
+}
+
+void buf_putc(struct buf *b, char c)
+{
+    buf_append(b, &c, 1);
+}
+
+void buf_vprintf(struct buf *b, const char *format, va_list args)
+{
+    va_list again;
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
+    if (n > 0) {
+        char *at = buf_reserve(b, (size_t)n);
+        vsnprintf(at, (size_t)n + 1, format, again);
+        buf_commit(b, (size_t)n);
+    }
+    va_end(again);
+}
+
+void buf_printf(struct buf *b, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    buf_vprintf(b, format, args);
+    va_end(args);
+}
+
+void buf_consume(struct buf *b, size_t n)
+{
+    if (n == 0) return;
+    memmove(b->data, b->data + n, b->len - n + 1);
+    b->len -= n;
+}
+
+const char *buf_str(const struct buf *b)
+{
+    return b->data ? b->data : "";
+}
+
+char *buf_take(struct buf *b, size_t *len)
+{
+    buf_reserve(b, 0);
+    char *data = b->data;
+    if (len) *len = b->len;
+    buf_init(b);
+    return data;
+}
+
+/* Length of the well-formed UTF-8 sequence at s, or 0. */
+static size_t utf8_length(const unsigned char *s, size_t n)
+{
+    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t len = s[0] < 0x80 ? 1 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc0 ? 2 : 0;
+    if (len == 0 || len > n || s[0] > 0xf4) return 0;
+    if (len == 1) return 1;
+    uint32_t code = s[0] & (0xff >> (len + 1));
+    for (size_t i = 1; i < len; i++) {
+        if ((s[i] & 0xc0) != 0x80) return 0;
+        code = code << 6 | (s[i] & 0x3f);
+    }
+    if (code < least[len] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return 0;
+    return len;
+}
+
+static void put_json_ascii(struct buf *b, unsigned char c)
+{
+    switch (c) {
+    case '"': buf_puts(b, "\\\""); break;
+    case '\\': buf_puts(b, "\\\\"); break;
+    case '\n': buf_puts(b, "\\n"); break;
+    case '\r': buf_puts(b, "\\r"); break;
+    case '\t': buf_puts(b, "\\t"); break;
+    default:
+        if (c < 0x20 || c == 0x7f)
+            buf_printf(b, "\\u%04x", c);
+        else
+            buf_putc(b, (char)c);
+    }
+}
+
+void buf_put_json_string(struct buf *b, const char *s, size_t n)
+{
+    const unsigned char *p = (const unsigned char *)s;
+    buf_putc(b, '"');
+    for (size_t i = 0; i < n;) {
+        size_t len = utf8_length(p + i, n - i);
+        if (len == 1)
+            put_json_ascii(b, p[i]);
+        else if (len == 0)
+            buf_puts(b, "\\ufffd");
+        else
+            buf_append(b, p + i, len);
+        i += len ? len : 1;
+    }
+    buf_putc(b, '"');
+}

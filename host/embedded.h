@@ -1,0 +1,16 @@
+/* embedded.h - the Lua files that travel inside the program, made at build by scripts/embed.awk. */
+#ifndef PERIGEE_EMBEDDED_H
+#define PERIGEE_EMBEDDED_H
+
+#include <stddef.h>
+
+struct embedded_file {
+    const char *path; /* as in the source tree: "scripts/lib/retry.lua" */
+    const char *text;
+    size_t len;
+};
+
+/* Ends with an entry whose path is NULL. */
+extern const struct embedded_file embedded_files[];
+
+#endif

@@ -1,0 +1,143 @@
+/* log.c - one structured line for each event, as text or JSON. */
+#include "host/log.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "host/buf.h"
+#include "host/redact.h"
+
+static const char *const level_names[] = {"debug", "info", "warn", "error", "off"};
+
+static void write_stderr(void *ctx, enum log_level level, const char *line, size_t n)
+{
+    (void)ctx, (void)level;
+    fwrite(line, 1, n, stderr);
+}
+
+static int64_t system_time_ms(void *ctx)
+{
+    (void)ctx;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static struct {
+    enum log_level level;
+    enum log_format format;
+    log_sink_fn sink;
+    void *sink_ctx;
+    log_time_fn now;
+    void *now_ctx;
+} logger = {.level = LOG_LEVEL_WARN, .sink = write_stderr, .now = system_time_ms};
+
+void log_set_sink(log_sink_fn sink, void *ctx)
+{
+    logger.sink = sink ? sink : write_stderr;
+    logger.sink_ctx = ctx;
+}
+
+void log_set_time(log_time_fn now, void *ctx)
+{
+    logger.now = now ? now : system_time_ms;
+    logger.now_ctx = ctx;
+}
+
+void log_set_level(enum log_level level)
+{
+    logger.level = level;
+}
+
+void log_set_format(enum log_format format)
+{
+    logger.format = format;
+}
+
+enum log_level log_get_level(void)
+{
+    return logger.level;
+}
+
+bool log_enabled(enum log_level level)
+{
+    return level >= logger.level && level < LOG_LEVEL_OFF;
+}
+
+int log_level_parse(const char *name, enum log_level *level)
+{
+    for (int i = 0; i <= LOG_LEVEL_OFF; i++) {
+        if (strcmp(name, level_names[i]) == 0) {
+            *level = (enum log_level)i;
+            return 0;
+        }
+    }
+    return -1;
+}
+
+const char *log_level_name(enum log_level level)
+{
+    return level_names[level];
+}
+
+static void put_time(struct buf *line, int64_t ms)
+{
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm tm;
+    gmtime_r(&seconds, &tm);
+    buf_printf(line, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
+               tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(ms % 1000));
+}
+
+/* A text value is quoted when a person could not tell where it ends. */
+static void put_text_string(struct buf *line, const char *s, size_t n)
+{
+    bool plain = n > 0;
+    for (size_t i = 0; i < n && plain; i++)
+        plain = (unsigned char)s[i] > ' ' && s[i] != '"' && s[i] != '=' && s[i] != '\\' && s[i] != 0x7f;
+    if (plain)
+        buf_append(line, s, n);
+    else
+        buf_put_json_string(line, s, n);
+}
+
+static void put_value(struct buf *line, const struct log_field *f)
+{
+    size_t n;
+    switch (f->type) {
+    case LOG_STRING:
+        n = f->len ? f->len : strlen(f->string);
+        if (logger.format == LOG_FORMAT_JSON)
+            buf_put_json_string(line, f->string, n);
+        else
+            put_text_string(line, f->string, n);
+        break;
+    case LOG_INTEGER: buf_printf(line, "%lld", (long long)f->integer); break;
+    case LOG_NUMBER: buf_printf(line, "%.6g", f->number); break;
+    case LOG_BOOLEAN: buf_puts(line, f->integer ? "true" : "false"); break;
+    }
+}
+
+void log_event(enum log_level level, const char *event, const struct log_field *fields, size_t n)
+{
+    if (!log_enabled(level)) return;
+    bool json = logger.format == LOG_FORMAT_JSON;
+    struct buf line = {0};
+    buf_puts(&line, json ? "{\"time\":\"" : "");
+    put_time(&line, logger.now(logger.now_ctx));
+    if (json)
+        buf_printf(&line, "\",\"level\":\"%s\",\"event\":\"%s\"", level_names[level], event);
+    else
+        buf_printf(&line, " %-5s %s", level_names[level], event);
+    for (size_t i = 0; i < n; i++) {
+        if (fields[i].type == LOG_STRING && fields[i].string == NULL) continue;
+        buf_printf(&line, json ? ",\"%s\":" : " %s=", fields[i].key);
+        put_value(&line, &fields[i]);
+    }
+    buf_puts(&line, json ? "}" : "");
+    redact_buf(&line, 0);
+    buf_putc(&line, '\n');
+    logger.sink(logger.sink_ctx, level, line.data, line.len);
+    buf_deinit(&line);
+}

@@ -1,0 +1,77 @@
+/* log.h - structured log lines: a level, an event word, fields.
+ *
+ * The event log of design.md is this log at debug level in JSON: one line for each task, op, call and
+ * decision event, with times from the clock, so that one seed gives the same bytes twice.  No pointers,
+ * ports or secrets belong in a field; redaction is applied to each line all the same.
+ * Loop thread only; one logger for the process.
+ */
+#ifndef PERIGEE_LOG_H
+#define PERIGEE_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR, LOG_LEVEL_OFF };
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+
+enum log_value { LOG_STRING, LOG_INTEGER, LOG_NUMBER, LOG_BOOLEAN };
+
+struct log_field {
+    const char *key;
+    enum log_value type;
+    const char *string; /* LOG_STRING; NULL leaves the field out */
+    size_t len;         /* of string; 0 means NUL-terminated */
+    int64_t integer;    /* LOG_INTEGER, LOG_BOOLEAN */
+    double number;      /* LOG_NUMBER */
+};
+
+#define LOG_STR(k, v)                                                                                        \
+    {                                                                                                        \
+        .key = (k), .type = LOG_STRING, .string = (v)                                                        \
+    }
+#define LOG_INT(k, v)                                                                                        \
+    {                                                                                                        \
+        .key = (k), .type = LOG_INTEGER, .integer = (v)                                                      \
+    }
+#define LOG_NUM(k, v)                                                                                        \
+    {                                                                                                        \
+        .key = (k), .type = LOG_NUMBER, .number = (v)                                                        \
+    }
+#define LOG_BOOL(k, v)                                                                                       \
+    {                                                                                                        \
+        .key = (k), .type = LOG_BOOLEAN, .integer = (v)                                                      \
+    }
+
+/* Where finished lines go (with their line end); default: standard error. */
+typedef void (*log_sink_fn)(void *ctx, enum log_level level, const char *line, size_t n);
+
+/* Wall time in milliseconds since 1970; default: the system's.  The program passes the clock's. */
+typedef int64_t (*log_time_fn)(void *ctx);
+
+void log_set_sink(log_sink_fn sink, void *ctx);
+void log_set_time(log_time_fn now, void *ctx);
+void log_set_level(enum log_level level);
+void log_set_format(enum log_format format);
+enum log_level log_get_level(void);
+
+/* True if a line of this level would be written: ask before building costly fields. */
+bool log_enabled(enum log_level level);
+
+/* 0, or -1 if the name is not one of debug info warn error off. */
+int log_level_parse(const char *name, enum log_level *level);
+const char *log_level_name(enum log_level level);
+
+/* Writes one line.  event: a short dotted word ("task.end", "http.retry"). */
+void log_event(enum log_level level, const char *event, const struct log_field *fields, size_t n);
+
+/* log_write(LOG_LEVEL_WARN, "tls.off", LOG_STR("host", host)); */
+#define log_write(level, event, ...)                                                                         \
+    do {                                                                                                     \
+        if (log_enabled(level)) {                                                                            \
+            const struct log_field log_fields_[] = {__VA_ARGS__};                                            \
+            log_event((level), (event), log_fields_, sizeof log_fields_ / sizeof log_fields_[0]);            \
+        }                                                                                                    \
+    } while (0)
+
+#endif

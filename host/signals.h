@@ -1,0 +1,22 @@
+/* signals.h - signals as events of the loop.
+ *
+ * SIGPIPE is ignored for the whole process (a closed pipe is an error code, not an end).  The watchers do
+ * not keep the loop alive.  Loop thread only.
+ */
+#ifndef PERIGEE_SIGNALS_H
+#define PERIGEE_SIGNALS_H
+
+#include "host/loop.h"
+
+struct signals;
+
+/* Called on the loop thread, as an ordinary event. */
+typedef void (*signals_fn)(void *ctx, int signum);
+
+/* Watches SIGINT, SIGTERM, SIGHUP and SIGUSR1. */
+struct signals *signals_start(struct loop *loop, signals_fn fn, void *ctx);
+
+/* Restores the default actions; memory goes when the loop has turned. s may be NULL. */
+void signals_stop(struct signals *s);
+
+#endif

@@ -1,0 +1,97 @@
+/* task.h - tasks, ops, scopes and the scheduler: how a C callback brings a script back.
+ *
+ * A task is a Lua coroutine with an owner.  Everything it waits for is an op: C memory with a type that
+ * knows how to abort it, how to turn its result into Lua values, and how to free it.
+ *
+ *   binding    op = op_new(L, &type, size);  start the engine;  return op_park(L, op);
+ *   callback   fill the op;  op_complete(op);                   (no Lua, no resume)
+ *   scheduler  resumes the task; the continuation calls type->finish; afterwards type->release
+ *
+ * Rules that every op type keeps: no lua_* call in a callback; the op points at its task, never at a
+ * lua_State; finish may raise and therefore frees nothing; release frees everything and never raises.
+ * Loop thread only.
+ */
+#ifndef PERIGEE_TASK_H
+#define PERIGEE_TASK_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "host/buf.h"
+#include "host/err.h"
+#include "host/list.h"
+#include "host/timers.h"
+
+struct sched;
+struct scope;
+struct task;
+struct vm;
+struct op;
+
+/* ---- ops ---------------------------------------------------------------------------------------------- */
+
+struct op_type {
+    const char *name; /* "task.sleep": shown in task lists, errors and logs */
+
+    /* Only another task of the VM can complete it (join, lock, queue): such waits alone are a deadlock. */
+    bool internal;
+
+    /* Stops the outside work at once.  Called only while the op is parked and not completed; afterwards
+     * the engine must never touch the op.  Must not call op_complete. */
+    void (*abort)(struct op *op);
+
+    /* [-0, +n, e] pushes the results and returns n; runs inside lua_resume, so it may raise (also
+     * luax_raise_err of a failure kept in the op) and must not free. */
+    int (*finish)(lua_State *L, struct op *op);
+
+    /* Frees what the op holds, not the op itself.  May be NULL.  Called once, after abort or finish, or
+     * when the binding raised between op_new and op_park. */
+    void (*release)(struct op *op);
+
+    /* Appends what it waits for ("GET http://host/path"); may be NULL.  No secrets. */
+    void (*describe)(const struct op *op, struct buf *out);
+};
+
+/* First member of every op struct. */
+struct op {
+    const struct op_type *type;
+    struct task *task;
+    bool done;    /* completed; the result is in the op */
+    bool parked;  /* the task has yielded on it */
+    bool aborted; /* ended by cancel, not by its engine */
+};
+
+/* [-0, +0, e] a zeroed op of `size` bytes, attached to the current task at once (so that it is released
+ * whatever happens next).  Raises if the caller is no task, may not wait here (table.sort, string.gsub,
+ * require, __gc, …), or is cancelled and out of its grace. */
+void *op_new(lua_State *L, const struct op_type *type, size_t size);
+
+/* Waits for the op: always `return op_park(L, op);`.  Also right if the op is completed already. */
+int op_park(lua_State *L, struct op *op);
+
+/* The op has its result: queues the task and returns at once.  At most once for each op. */
+void op_complete(struct op *op);
+
+/* [-0, +0, e] raises `cancelled` if the current task was told to stop, grace or not: the first thing a
+ * paid call does. */
+void task_check_not_cancelled(lua_State *L, const char *what);
+
+/* ---- surroundings ------------------------------------------------------------------------------------- */
+
+/* The VM, scheduler and timers the code runs in. */
+struct vm *vm_of(lua_State *L);
+struct sched *vm_sched(struct vm *vm);
+struct timers *sched_timers(struct sched *sched);
+struct loop *sched_loop(struct sched *sched);
+struct clock *sched_clock(struct sched *sched);
+struct random *sched_random(struct sched *sched);
+
+/* The running task, or NULL outside of tasks. */
+struct task *sched_current(struct sched *sched);
+
+/* Counts a thing of the VM that may wake tasks by itself though no task waits on it now (a listening
+ * server, an attached console): while the count is above 0 the VM is not deadlocked. */
+void vm_source_add(struct vm *vm, int change);
+
+#endif
