@@ -1,7 +1,7 @@
 /* luax.h - small strict helpers over the Lua API, and the error object scripts see.
  *
- * Stack effects are in the manual's notation: [-popped, +pushed, may raise (e), memory only (m) or never (-)].
- * Nothing here waits, and nothing here may be called from a libuv, libcurl, server or SQLite callback.
+ * Stack effects are in the manual's notation: [-popped, +pushed, may raise (e), memory only (m) or never
+ * (-)]. Nothing here waits, and nothing here may be called from a libuv, libcurl, server or SQLite callback.
  */
 #ifndef PERIGEE_LUAX_H
 #define PERIGEE_LUAX_H
