@@ -1,0 +1,250 @@
+/* spend.h - the spend kernel: no paid request leaves without a permit, and only this file makes one.
+ *
+ *   price -> gate -> reserve -> intent -> send -> answer -> settle or release
+ *
+ * The operations engine refuses to send a create without a `struct permit` in state PERMIT_INTENT.  A permit
+ * is good for one request: whoever sends again asks again.  Everything that may one day wait for a disk is
+ * asynchronous from the first day: spend_request and spend_intent answer by callback from the loop, never
+ * from within the call; the other four queue their record and return.  What keeps the records is a
+ * `struct spend_store` (spend_store.h): memory at first, a journal later, behind the same six functions.
+ *
+ * A call is governed when a max_cost or a budget (its own, its client's, its scope's, the process's) applies
+ * to it.  Governed calls fail closed: what cannot be evaluated is denied.  Others pass, are counted, and are
+ * warned about once; spend_require_budget denies them too.
+ *
+ * Held, unknown and spent are never added up into one figure.  One kernel for the process, shared by its
+ * VMs.  Loop thread only; no Lua here.
+ */
+#ifndef PERIGEE_SPEND_H
+#define PERIGEE_SPEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "host/amount.h"
+#include "host/err.h"
+#include "host/random.h"
+#include "host/timers.h"
+
+struct spend;
+struct permit;
+struct budget;
+
+/* The metatable of a permit in Lua; such a userdata holds one `struct permit *`, NULL once it is dropped.
+ * bindings/spend.c makes them, host/ops.c reads them. */
+#define PERMIT_CLASS "perigee.permit"
+
+/* ---- the kernel --------------------------------------------------------------------------------------- */
+
+struct spend_options {
+    struct timers *timers;     /* time, and the way answers get out of the loop */
+    struct random *random;     /* seeds intent ids on a virtual clock only; elsewhere the kernel's secrets */
+    uint64_t unknown_after_ms; /* an unknown outcome counts as presumed spent after this; 0 = 24 h */
+};
+
+struct spend *spend_new(const struct spend_options *options);
+
+/* Permits still held by callers are dropped as by permit_drop; callbacks that have not come will not come.
+ * Budgets live until their last reference goes and may outlive the kernel; they must not be used then. */
+void spend_free(struct spend *spend);
+
+/* Denies ungoverned calls (--require-budget). */
+void spend_require_budget(struct spend *spend, bool required);
+
+/* A budget that every call counts against (--budget, the configuration).  Takes a reference. */
+void spend_add_default_budget(struct spend *spend, struct budget *budget);
+
+/* ---- budgets ------------------------------------------------------------------------------------------ */
+
+/* Windows are those of the calendar: the hour, the day from midnight, the week from Monday, the month from
+ * the 1st, in UTC moved by the budget's offset.  A call counts in the window in which it was reserved,
+ * whenever it is settled.  A wall clock that jumps back never reopens a window that has passed. */
+enum budget_window { BUDGET_TOTAL, BUDGET_HOUR, BUDGET_DAY, BUDGET_WEEK, BUDGET_MONTH, BUDGET_WINDOW_COUNT };
+
+struct budget_limit {
+    enum budget_window window;
+    struct amount amount; /* currencies may differ; at most one limit for each window and currency */
+};
+
+enum { BUDGET_LIMITS_MAX = 16, BUDGET_NAME_MAX = 63 };
+
+struct budget_spec {
+    const char *name; /* for people; copied; NULL = "" */
+    const struct budget_limit *limits;
+    size_t limit_count;
+    int offset_minutes; /* of the windows, east of UTC: -840 to 840 */
+    int warn_percent;   /* one warning for each limit and window once so much is used; 0 = none */
+    bool group;         /* bounds the attempts of one policy:run or job: denies with "max_cost" */
+};
+
+/* NULL and err (kind invalid) if the spec makes no sense.  The caller holds one reference. */
+struct budget *budget_new(struct spend *spend, const struct budget_spec *spec, struct err *err);
+struct budget *budget_ref(struct budget *budget);
+void budget_unref(struct budget *budget); /* NULL is allowed */
+const char *budget_name(const struct budget *budget);
+
+/* One limit and what stands against it in its present window. */
+struct budget_line {
+    enum budget_window window;
+    struct amount limit;
+    struct amount held;    /* reserved, or sent and not yet settled */
+    struct amount unknown; /* sent, outcome unknown: still held */
+    struct amount spent;   /* settled, and presumed spent */
+    struct amount left;    /* limit - held - unknown - spent, at least 0 */
+};
+
+/* Lines of a budget, as of now; index < budget_line_count. */
+size_t budget_line_count(const struct budget *budget);
+struct budget_line budget_line(struct budget *budget, size_t index);
+const char *budget_window_name(enum budget_window window);
+
+/* ---- permits ------------------------------------------------------------------------------------------ */
+
+enum permit_state {
+    PERMIT_REQUESTED, /* the gate has not answered yet */
+    PERMIT_DENIED,    /* nothing is held; drop it */
+    PERMIT_RESERVED,  /* its price is held */
+    PERMIT_RECORDING, /* the intent is on its way to the store */
+    PERMIT_INTENT,    /* recorded: the one state in which a request may leave */
+    PERMIT_SENT,      /* left, no answer yet */
+    PERMIT_UNKNOWN,   /* may have been executed: stays held */
+    PERMIT_CREATED,   /* executed: held until settled */
+    PERMIT_SETTLED,
+    PERMIT_RELEASED
+};
+
+/* What the answer says about the create. */
+enum spend_outcome {
+    SPEND_CREATED, /* executed, remote id known */
+    SPEND_NONE,    /* certainly not executed: the permit is released */
+    SPEND_UNKNOWN  /* may have been executed */
+};
+
+/* All of it is copied. */
+struct spend_request {
+    const char *operation; /* "deai.inference" */
+    const char *service;   /* "deai", "sxwl" */
+    const char *account;   /* who pays; may be NULL */
+    const char *key;       /* what it is about (jobName, jobID); may be NULL */
+
+    bool priced;         /* price is the worst case; false: "unpriced" */
+    bool no_worst_case;  /* nothing bounds the cost (stopType "0"); denied when governed */
+    struct amount price; /* not negative */
+
+    const struct amount *max_cost;             /* bounds this call; NULL = none */
+    const struct amount *max_cost_per_attempt; /* likewise, inside a group */
+    struct budget *const *budgets;             /* all must agree, and are reserved in one step; a budget */
+    size_t budget_count;                       /* named twice counts once; at most SPEND_BUDGETS_MAX */
+};
+
+enum { SPEND_BUDGETS_MAX = 16 };
+
+/* Why a request was denied.  err.kind is ERR_DENIED and err.code one of
+ *   budget_required  ungoverned, and a budget is required
+ *   no_price         governed, but its price is not known
+ *   no_worst_case    governed, but nothing bounds its cost
+ *   currency         a limit is in another currency than the price
+ *   max_cost         the price, or the sum of the attempts, is above max_cost
+ *   over_budget      a budget has too little left
+ * or ERR_INVALID for a request that makes no sense (a negative price). */
+struct spend_denial {
+    struct err err;
+    bool has_price, has_limit;
+    struct amount price, limit, left; /* limit and left of the first limit that said no */
+    char budget[BUDGET_NAME_MAX + 1]; /* its budget's name, "" if none */
+    enum budget_window window;
+};
+
+/* denial is NULL if granted: the permit is PERMIT_RESERVED.  Called once, from the loop. */
+typedef void (*spend_request_done_fn)(void *ctx, struct permit *permit, const struct spend_denial *denial);
+
+/* err is NULL if recorded: the permit is PERMIT_INTENT.  Called once, from the loop. */
+typedef void (*spend_intent_done_fn)(void *ctx, struct permit *permit, const struct err *err);
+
+/* Gate and reserve.  Never NULL; the caller owns the permit and drops it exactly once, whatever the answer.
+ */
+struct permit *spend_request(struct spend *spend, const struct spend_request *request,
+                             spend_request_done_fn done, void *ctx);
+
+/* The next five return -1 and err (kind invalid, code "order") in a state other than the one named, and
+ * change nothing then. */
+
+/* RESERVED -> RECORDING -> INTENT.  The record is durable when done comes; if it cannot be written, the
+ * permit is released.  Draws the permit's intent id. */
+int spend_intent(struct permit *permit, spend_intent_done_fn done, void *ctx, struct err *err);
+
+/* INTENT -> SENT.  Call it just before the request is given to a transport. */
+int spend_sent(struct permit *permit, struct err *err);
+
+/* SENT -> CREATED | RELEASED | UNKNOWN; also UNKNOWN -> CREATED | RELEASED, when it is found out later.
+ * remote_id may be NULL. */
+int spend_answered(struct permit *permit, enum spend_outcome outcome, const char *remote_id, struct err *err);
+
+/* CREATED or UNKNOWN -> SETTLED.  actual: what was charged, which may be more or less than the price; NULL:
+ * the price itself.  derived: computed by us, not reported by the service.  Unpriced permits take an actual.
+ */
+int spend_settle(struct permit *permit, const struct amount *actual, bool derived, struct err *err);
+
+/* RESERVED or INTENT -> RELEASED: nothing was sent. */
+int spend_release(struct permit *permit, struct err *err);
+
+/* The caller goes away (NULL is allowed); a pending callback will not come.  Fails safe by state: nothing
+ * sent
+ * -> released; SENT -> UNKNOWN, stays held; CREATED -> settled at its price, derived. */
+void permit_drop(struct permit *permit);
+
+enum permit_state permit_state(const struct permit *permit);
+const char *permit_state_name(enum permit_state state);
+
+/* 32 hex digits; "" before spend_intent.  Good for callback keys and for finding a lost create again. */
+const char *permit_intent_id(const struct permit *permit);
+
+/* 1, 2, …: the same in every run with the same seed, for logs. */
+uint64_t permit_number(const struct permit *permit);
+
+/* NULL if unpriced. */
+const struct amount *permit_price(const struct permit *permit);
+const char *permit_operation(const struct permit *permit);
+const char *permit_service(const struct permit *permit);
+const char *permit_account(const struct permit *permit);   /* "" if not given */
+const char *permit_key(const struct permit *permit);       /* "" if not given */
+const char *permit_remote_id(const struct permit *permit); /* "" if not known */
+bool permit_governed(const struct permit *permit);
+
+/* ---- figures for the summary -------------------------------------------------------------------------- */
+
+enum spend_denial_code {
+    DENIAL_BUDGET_REQUIRED,
+    DENIAL_NO_PRICE,
+    DENIAL_NO_WORST_CASE,
+    DENIAL_CURRENCY,
+    DENIAL_MAX_COST,
+    DENIAL_OVER_BUDGET,
+    DENIAL_CODE_COUNT
+};
+
+const char *spend_denial_name(enum spend_denial_code code);
+
+struct spend_counters {
+    uint64_t requested, granted;
+    uint64_t denied[DENIAL_CODE_COUNT];
+    uint64_t sent, created, refused, unknown; /* unknown: now */
+    uint64_t settled, derived, released;
+    uint64_t ungoverned; /* granted without any max_cost or budget */
+    uint64_t unpriced;   /* granted without a price */
+};
+
+/* For each currency seen, in the order of first use. */
+struct spend_sums {
+    char currency[8];
+    struct amount held, unknown, spent;
+    struct amount derived;  /* the part of spent that no service has reported */
+    struct amount presumed; /* the part of spent whose outcome is unknown */
+};
+
+const struct spend_counters *spend_counters(const struct spend *spend);
+size_t spend_sums_count(const struct spend *spend);
+struct spend_sums spend_sums(const struct spend *spend, size_t index);
+
+#endif
