@@ -16,7 +16,7 @@ DEV_DEBS := lua-check clang clang-format libclang-rt-14-dev valgrind nginx-light
 FLOOR0 := mem list buf err redact log amount random
 FLOOR1 := loop signals clock
 FLOOR2 := timers curlmux transport http upload download server term spend
-FLOOR3 := luax task vm json ops
+FLOOR3 := luax amountx task vm json ops
 FLOOR5 := cli main
 
 present = $(foreach n,$(1),$(wildcard host/$(n).c host/$(n)_*.c))
