@@ -1,31 +1,48 @@
 # perigee - a Lua host for AI compute services.   `make help` lists the targets.
+#
+#   MODE=debug|release|asan|tsan   one folder each: the program is build/<MODE>/perigee
+#   V=1                            print the commands
+#   WERROR=1                       warnings are errors
+#   CC=, CFLAGS=, LDFLAGS=         added to, or instead of, ours; a change of flags rebuilds
+#   SPECS="tests/unit …"           only these specs, for `make specs`
+#   SECONDS=60                     time for all fuzz targets together, for `make fuzz`
+#   PREFIX=/usr/local DESTDIR=     where `make install` puts things
 
-MODE   ?= debug
-PREFIX ?= /usr/local
-LINE_EDITOR ?= readline
-BUILD  := build/$(MODE)
-V      ?= 0
-Q      := $(if $(filter 1,$(V)),,@)
+MODE    ?= debug
+PREFIX  ?= /usr/local
+SECONDS ?= 60
+V       ?= 0
+BUILD   := build/$(MODE)
+Q       := $(if $(filter 1,$(V)),,@)
+SAY     := $(if $(filter 1,$(V))$(findstring s,$(firstword -$(MAKEFLAGS))),@:,@echo)
+VERSION := 0.1.0
 
-# ---- What is linked, all Debian packages found with pkg-config -------------------------------------------
-PKGS := lua5.4 libuv libcurl libmicrohttpd
-DEBS := gcc make pkg-config liblua5.4-dev libuv1-dev libcurl4-openssl-dev libmicrohttpd-dev lua-cjson lua-busted
+.DELETE_ON_ERROR:
+.SECONDARY:
+# `make clean all` means first the one, then the other, however many jobs there are.
+ifneq ($(filter clean,$(MAKECMDGOALS)),)
+.NOTPARALLEL:
+endif
+
+# ---- What is linked: Debian packages, found with pkg-config ----------------------------------------------
+PKGS     := lua5.4 libuv libcurl libmicrohttpd
+DEBS     := gcc make pkg-config liblua5.4-dev libuv1-dev libcurl4-openssl-dev libmicrohttpd-dev lua-cjson lua-busted
 DEV_DEBS := lua-check clang clang-format libclang-rt-14-dev valgrind nginx-light
 
 # ---- Floors: a file includes only from floors below it, or from earlier in its own list ------------------
-FLOOR0 := mem list buf err redact log amount random
+FLOOR0 := mem list buf err redact log amount random embedded
 FLOOR1 := loop signals clock
 FLOOR2 := timers curlmux transport http upload download server term spend
 FLOOR3 := luax amountx task vm json ops
 FLOOR5 := cli main
 
-present = $(foreach n,$(1),$(wildcard host/$(n).c host/$(n)_*.c))
-ENGINE_SRC := $(call present,$(FLOOR0) $(FLOOR1) $(FLOOR2))
-LUA_SRC    := $(call present,$(FLOOR3)) $(wildcard bindings/*.c)
+present     = $(sort $(foreach n,$(1),$(wildcard host/$(n).c host/$(n)_*.c)))
+ENGINE_SRC  := $(call present,$(FLOOR0) $(FLOOR1) $(FLOOR2))
+LUA_SRC     := $(call present,$(FLOOR3)) $(wildcard bindings/*.c)
 PROGRAM_SRC := $(call present,$(FLOOR5))
+ALL_SRC     := $(ENGINE_SRC) $(LUA_SRC) $(PROGRAM_SRC)
 
 # ---- Flags ------------------------------------------------------------------------------------------------
-CC ?= gcc
 WARN := -Wall -Wextra -Wshadow -Wundef -Wwrite-strings -Wstrict-prototypes -Wmissing-prototypes \
         -Wold-style-definition -Wpointer-arith -Wformat=2 -Wvla -Wimplicit-fallthrough \
         $(if $(filter 1,$(WERROR)),-Werror)
@@ -33,74 +50,153 @@ FLAGS_debug   := -O1 -g
 FLAGS_release := -O2 -g -DNDEBUG -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 FLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FLAGS_tsan    := -O1 -g -fsanitize=thread
+# Not for people: `make fuzz` builds with it.
+FLAGS_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 ifeq ($(FLAGS_$(MODE)),)
 $(error MODE is one of debug, release, asan, tsan; not "$(MODE)")
 endif
-
-NEEDS_PKGS := $(filter-out deps help clean format lint-text,$(or $(MAKECMDGOALS),all))
-ifneq ($(NEEDS_PKGS),)
-MISSING := $(shell for p in $(PKGS); do pkg-config --exists $$p 2>/dev/null || echo $$p; done)
+ifeq ($(origin CC),default)
+CC := $(if $(filter fuzz,$(MODE)),clang,gcc)
 endif
+
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
-
-VERSION := 0.1.0
 CFLAGS_ALL := -std=c11 -D_GNU_SOURCE -I. -I$(BUILD) -fvisibility=hidden -pthread $(WARN) $(FLAGS_$(MODE)) \
               -DPERIGEE_VERSION='"$(VERSION)"' -DPERIGEE_MODE='"$(MODE)"' $(PKG_CFLAGS) $(CFLAGS)
 LDFLAGS_ALL := -pthread $(filter -fsanitize%,$(FLAGS_$(MODE))) $(LDFLAGS)
+
+# ---- Missing packages: everything that compiles says at once what is missing, and how to get it ----------
+SETS_UP_ITSELF := deps deps-dev test demo bench lint fuzz help clean
+ifneq ($(filter-out $(SETS_UP_ITSELF),$(or $(MAKECMDGOALS),all)),)
+MISSING := $(shell command -v pkg-config >/dev/null || echo pkg-config; command -v $(firstword $(CC)) >/dev/null || echo $(firstword $(CC)); \
+    for p in lua5.4=liblua5.4-dev libuv=libuv1-dev libcurl=libcurl4-openssl-dev libmicrohttpd=libmicrohttpd-dev; do \
+    pkg-config --exists $${p%=*} 2>/dev/null || echo $$p | cut -d= -f2; done)
+ifneq ($(strip $(MISSING)),)
+$(error missing: $(strip $(MISSING)). `make deps` installs what is needed on Debian)
+endif
+endif
 
 OBJ = $(patsubst %.c,$(BUILD)/%.o,$(1))
 PROGRAM := $(BUILD)/perigee
 
 .PHONY: all
-all: $(PROGRAM) ## build build/<MODE>/perigee (MODE=debug|release|asan|tsan)
+all: $(PROGRAM) ## build build/<MODE>/perigee
 
-# A change of compiler or flags rebuilds: the stamp changes only when they do.
-STAMP := $(BUILD)/flags.stamp
-FLAGS_NOW := $(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL)
-$(STAMP): FORCE
-	@mkdir -p $(@D)
-	@printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' > $@
+# A stamp is touched only when what it records changes: compiler and flags; the list of embedded files; the
+# list of objects (a file that is taken away changes neither of the others).
+record = @mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(1))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(1))' > $@
 .PHONY: FORCE
 FORCE:
+$(BUILD)/flags.stamp: FORCE
+	$(call record,$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL))
+$(BUILD)/embedded.stamp: FORCE
+	$(call record,$(EMBED_LUA))
+$(BUILD)/objects.stamp: FORCE
+	$(call record,$(ALL_SRC))
 
-$(BUILD)/%.o: %.c $(STAMP)
+$(BUILD)/%.o: %.c $(BUILD)/flags.stamp
 	@mkdir -p $(@D)
-	@$(if $(Q),echo "  CC      $@")
+	$(SAY) "  CC      $@"
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 # ---- Lua that travels inside the program ------------------------------------------------------------------
 EMBED_LUA := $(sort $(wildcard scripts/lib/*.lua scripts/emulator/*.lua scripts/policies/*.lua))
-$(BUILD)/embedded.c: $(EMBED_LUA) scripts/embed.awk $(STAMP)
-	@mkdir -p $(@D)
-	@$(if $(Q),echo "  EMBED   $@")
-	$(Q)LC_ALL=C awk -f scripts/embed.awk $(EMBED_LUA) > $@.tmp && mv $@.tmp $@
+$(BUILD)/embedded.c: $(EMBED_LUA) scripts/embed.awk $(BUILD)/embedded.stamp
+	$(SAY) "  EMBED   $@"
+	$(Q)LC_ALL=C awk -f scripts/embed.awk $(EMBED_LUA) > $@
+$(BUILD)/embedded.o: $(BUILD)/embedded.c $(BUILD)/flags.stamp
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
-$(BUILD)/embedded.o: $(BUILD)/embedded.c
-	$(Q)$(CC) $(CFLAGS_ALL) -c -o $@ $<
-
-PROGRAM_OBJ := $(call OBJ,$(ENGINE_SRC) $(LUA_SRC) $(PROGRAM_SRC)) $(BUILD)/embedded.o
-$(PROGRAM): $(PROGRAM_OBJ)
-	$(if $(MISSING),$(error missing packages: $(MISSING). `make deps` installs them))
-	@$(if $(Q),echo "  LINK    $@")
+PROGRAM_OBJ := $(call OBJ,$(ALL_SRC)) $(BUILD)/embedded.o
+$(PROGRAM): $(PROGRAM_OBJ) $(BUILD)/objects.stamp
+	$(SAY) "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(PROGRAM_OBJ) $(PKG_LIBS) -lm
 
-# ---- C tests: each links floors 0 to 2 only; test_lua_*.c the Lua floors as well -----------------------------
+# ---- Set-up -----------------------------------------------------------------------------------------------
+.PHONY: deps deps-dev
+deps: ## install the Debian packages that are missing to build and test
+	@tests/install-deps $(DEBS)
+deps-dev: ## the same, with what lint, fuzzing and benchmarks need
+	@tests/install-deps $(DEBS) $(DEV_DEBS)
+
+# ---- Tests: each C test links floors 0 to 2 only; test_lua_*.c the Lua floors as well -----------------------
 C_TESTS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
 $(BUILD)/tests/test_lua_%: $(BUILD)/tests/c/test_lua_%.o $(call OBJ,$(ENGINE_SRC) $(LUA_SRC)) $(BUILD)/embedded.o
 	@mkdir -p $(@D)
+	$(SAY) "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lm
 $(BUILD)/tests/test_%: $(BUILD)/tests/c/test_%.o $(call OBJ,$(ENGINE_SRC))
 	@mkdir -p $(@D)
+	$(SAY) "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lm
 
-.PHONY: c-tests
-c-tests: $(C_TESTS) ## build and run the C tests
-	$(Q)for t in $(C_TESTS); do $(RUNNER) $$t || exit 1; done
-
-.PHONY: specs
-specs: $(PROGRAM) ## run the Lua specs inside the host
+.PHONY: test c-tests specs check
+test: deps ## install what is missing, build, run the C tests and all specs
+	$(Q)$(MAKE) --no-print-directory check
+check: $(PROGRAM) $(C_TESTS) ## the same without installing anything
+	$(Q)tests/run-all $(BUILD) $(C_TESTS)
+c-tests: $(C_TESTS) ## the C tests alone (RUNNER=valgrind… runs each under it)
+	$(Q)RUNNER="$(RUNNER)" tests/run-c-tests $(BUILD) $(C_TESTS)
+specs: $(PROGRAM) ## the Lua specs alone, inside the host (SPECS="tests/unit …")
 	$(Q)tests/run-specs $(PROGRAM) $(SPECS)
+
+.PHONY: demo
+demo: deps ## install what is missing, build, run the guided tour against the emulator
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(PROGRAM) run --emulator scripts/examples/demo.lua
+
+# ---- Fuzzing: libFuzzer targets over floors 0 to 2; fuzz_lua_*.c over the Lua floors as well -----------------
+FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_LINK = $(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS) -lm
+$(BUILD)/fuzz/fuzz_lua_%: $(BUILD)/tests/fuzz/fuzz_lua_%.o $(call OBJ,$(ENGINE_SRC) $(LUA_SRC)) $(BUILD)/embedded.o
+	@mkdir -p $(@D)
+	$(SAY) "  LINK    $@"
+	$(Q)$(FUZZ_LINK)
+$(BUILD)/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(call OBJ,$(ENGINE_SRC))
+	@mkdir -p $(@D)
+	$(SAY) "  LINK    $@"
+	$(Q)$(FUZZ_LINK)
+
+.PHONY: fuzz fuzz-all
+fuzz: deps-dev ## fuzz every target of tests/fuzz, SECONDS=60 shared among them
+	$(Q)$(MAKE) --no-print-directory MODE=fuzz fuzz-all
+fuzz-all: $(FUZZERS)
+	$(Q)tests/run-fuzz $(SECONDS) $(BUILD) $(FUZZERS)
+
+# ---- Benchmarks --------------------------------------------------------------------------------------------
+-include tests/bench/bench.mk
+
+# ---- Style -------------------------------------------------------------------------------------------------
+C_FILES := $(wildcard host/*.[ch] bindings/*.[ch] tests/c/*.[ch] tests/fuzz/*.[ch] tests/bench/*.[ch])
+.PHONY: lint lint-objects format compdb
+lint: deps-dev ## every check of tests/lint, over sources, headers, symbols and docs
+	$(Q)$(MAKE) --no-print-directory MODE=debug all
+	$(Q)LINT_CFLAGS='-std=c11 -D_GNU_SOURCE -I. $(PKG_CFLAGS)' LINT_PROGRAM=build/debug/perigee tests/lint/run .
+# All objects, tests and fuzz targets included: what `lint` compiles with each compiler to see its warnings.
+lint-objects: $(call OBJ,$(filter %.c,$(ALL_SRC) $(C_FILES))) $(BUILD)/embedded.o
+format: ## apply .clang-format to all C files
+	clang-format -i $(C_FILES)
+compdb: ## write build/compile_commands.json for clangd and other tools
+	@mkdir -p build
+	@{ echo '['; n=; for f in $(filter %.c,$(ALL_SRC) $(C_FILES)); do \
+	    [ -z "$$n" ] || echo ','; n=1; \
+	    printf '{"directory": "%s", "file": "%s", "command": "%s"}' '$(CURDIR)' $$f \
+	        "$$(printf '%s' '$(CC) $(CFLAGS_ALL) -c '"$$f" | sed 's/["\\]/\\&/g')"; \
+	  done; echo; echo ']'; } > build/compile_commands.json
+	@echo "build/compile_commands.json"
+
+# ---- Install -----------------------------------------------------------------------------------------------
+# A ~ that the shell left alone is the home directory.
+INSTALL_PREFIX := $(patsubst ~/%,$(HOME)/%,$(PREFIX))
+ROOT := $(DESTDIR)$(INSTALL_PREFIX)
+.PHONY: install install-files
+install: ## build MODE=release and install under PREFIX (DESTDIR= in front)
+	$(Q)$(MAKE) --no-print-directory MODE=$(if $(filter command line environment,$(origin MODE)),$(MODE),release) install-files
+install-files: $(PROGRAM)
+	install -d '$(ROOT)/bin' '$(ROOT)/share/doc/perigee' '$(ROOT)/share/perigee'
+	install -m 755 $(PROGRAM) '$(ROOT)/bin/perigee'
+	install -m 644 README.md LICENSE CHANGELOG.md $(wildcard docs/*.md) '$(ROOT)/share/doc/perigee'
+	for d in stubs examples policies; do [ ! -d scripts/$$d ] || cp -R --no-preserve=ownership scripts/$$d '$(ROOT)/share/perigee/'; done
 
 .PHONY: clean
 clean: ## remove build/
@@ -108,6 +204,7 @@ clean: ## remove build/
 
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
+	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
 
--include $(wildcard $(BUILD)/host/*.d $(BUILD)/bindings/*.d $(BUILD)/tests/c/*.d)
+-include $(wildcard $(BUILD)/*.d $(BUILD)/host/*.d $(BUILD)/bindings/*.d $(BUILD)/tests/*/*.d)

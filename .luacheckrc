@@ -1,0 +1,10 @@
+-- Lua 5.4 and nothing else; a line is as long as in C.
+std = "lua54"
+max_line_length = 140
+unused_args = false -- an interface names its arguments also where one implementation does not use them
+files["tests"] = {
+  std = "+busted",
+}
+files["scripts/stubs"] = {
+  ignore = { "2.." }, -- stubs declare; nothing in them is used
+}
