@@ -30,9 +30,9 @@ DEBS     := gcc make pkg-config liblua5.4-dev libuv1-dev libcurl4-openssl-dev li
 DEV_DEBS := lua-check clang clang-format libclang-rt-14-dev valgrind nginx-light
 
 # ---- Floors: a file includes only from floors below it, or from earlier in its own list ------------------
-FLOOR0 := mem list buf err redact log amount random embedded
+FLOOR0 := mem list buf err redact log amount random embedded text
 FLOOR1 := loop signals clock
-FLOOR2 := timers curlmux transport http upload download server term spend
+FLOOR2 := timers curlmux transport http upload download server term bar spend
 FLOOR3 := luax amountx task vm json ops
 FLOOR5 := cli main
 
