@@ -28,6 +28,7 @@
 #include "host/timers.h"
 
 struct spend;
+struct spend_store;
 struct permit;
 struct budget;
 
@@ -37,7 +38,10 @@ struct budget;
 
 /* ---- the kernel --------------------------------------------------------------------------------------- */
 
+enum { SPEND_BUDGETS_MAX = 16 };
+
 struct spend_options {
+    struct spend_store *store; /* taken over; NULL = in memory */
     struct timers *timers;     /* time, and the way answers get out of the loop */
     struct random *random;     /* seeds intent ids on a virtual clock only; elsewhere the kernel's secrets */
     uint64_t unknown_after_ms; /* an unknown outcome counts as presumed spent after this; 0 = 24 h */
@@ -45,15 +49,16 @@ struct spend_options {
 
 struct spend *spend_new(const struct spend_options *options);
 
-/* Permits still held by callers are dropped as by permit_drop; callbacks that have not come will not come.
- * Budgets live until their last reference goes and may outlive the kernel; they must not be used then. */
+/* When every VM is closed: callers have dropped their permits (a debug build aborts if not).  What is unknown
+ * is forgotten with the process; the store keeps what it keeps. */
 void spend_free(struct spend *spend);
 
 /* Denies ungoverned calls (--require-budget). */
 void spend_require_budget(struct spend *spend, bool required);
 
-/* A budget that every call counts against (--budget, the configuration).  Takes a reference. */
-void spend_add_default_budget(struct spend *spend, struct budget *budget);
+/* A budget that every call counts against (--budget, the configuration).  Takes a reference.  -1 and err if
+ * there are too many (SPEND_BUDGETS_MAX). */
+int spend_add_default_budget(struct spend *spend, struct budget *budget, struct err *err);
 
 /* ---- budgets ------------------------------------------------------------------------------------------ */
 
@@ -87,6 +92,7 @@ const char *budget_name(const struct budget *budget);
 /* One limit and what stands against it in its present window. */
 struct budget_line {
     enum budget_window window;
+    bool bounded; /* false: a total that is only kept, without a limit */
     struct amount limit;
     struct amount held;    /* reserved, or sent and not yet settled */
     struct amount unknown; /* sent, outcome unknown: still held */
@@ -94,7 +100,7 @@ struct budget_line {
     struct amount left;    /* limit - held - unknown - spent, at least 0 */
 };
 
-/* Lines of a budget, as of now; index < budget_line_count. */
+/* Lines of a budget, as of now; index < budget_line_count.  Each currency has a total line. */
 size_t budget_line_count(const struct budget *budget);
 struct budget_line budget_line(struct budget *budget, size_t index);
 const char *budget_window_name(enum budget_window window);
@@ -135,10 +141,8 @@ struct spend_request {
     const struct amount *max_cost;             /* bounds this call; NULL = none */
     const struct amount *max_cost_per_attempt; /* likewise, inside a group */
     struct budget *const *budgets;             /* all must agree, and are reserved in one step; a budget */
-    size_t budget_count;                       /* named twice counts once; at most SPEND_BUDGETS_MAX */
+    size_t budget_count;                       /* named twice counts once */
 };
-
-enum { SPEND_BUDGETS_MAX = 16 };
 
 /* Why a request was denied.  err.kind is ERR_DENIED and err.code one of
  *   budget_required  ungoverned, and a budget is required
@@ -197,6 +201,10 @@ void permit_drop(struct permit *permit);
 enum permit_state permit_state(const struct permit *permit);
 const char *permit_state_name(enum permit_state state);
 
+/* Takes an UNKNOWN permit that its caller dropped back, to answer or settle it; NULL if there is none of this
+ * intent id.  The caller owns it again. */
+struct permit *spend_adopt(struct spend *spend, const char *intent_id);
+
 /* 32 hex digits; "" before spend_intent.  Good for callback keys and for finding a lost create again. */
 const char *permit_intent_id(const struct permit *permit);
 
@@ -237,7 +245,7 @@ struct spend_counters {
 
 /* For each currency seen, in the order of first use. */
 struct spend_sums {
-    char currency[8];
+    char currency[AMOUNT_CURRENCY_SIZE];
     struct amount held, unknown, spent;
     struct amount derived;  /* the part of spent that no service has reported */
     struct amount presumed; /* the part of spent whose outcome is unknown */
