@@ -20,7 +20,7 @@ static void percent_encode(struct buf *out, const char *s, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)s[i];
-        if (isalnum(c) || strchr("-_.~", c) != NULL)
+        if (isalnum(c) || (c != '\0' && strchr("-_.~", c) != NULL))
             buf_putc(out, (char)c);
         else
             buf_printf(out, "%%%02X", c);
@@ -86,8 +86,8 @@ void redact_string(char *text, size_t size)
 void redact_url(struct buf *out, const char *url)
 {
     size_t start = out->len;
-    const char *host = strstr(url, "://");
-    host = host ? host + 3 : url;
+    const char *host = url + strcspn(url, "/?#"); /* "://" of a later part is no scheme's */
+    host = host > url && host[-1] == ':' && host[0] == '/' && host[1] == '/' ? host + 2 : url;
     size_t end = strcspn(host, "/?#");
     const char *at = memrchr(host, '@', end);
     buf_append(out, url, (size_t)(host - url));
