@@ -17,6 +17,12 @@ int err_set(struct err *e, enum err_kind kind, const char *format, ...)
     return -1;
 }
 
+int err_set_code(struct err *e, const char *code)
+{
+    if (e) snprintf(e->code, sizeof e->code, "%s", code);
+    return -1;
+}
+
 const char *err_kind_name(enum err_kind kind)
 {
     switch (kind) {

@@ -45,6 +45,9 @@ struct err {
  * `return err_set(e, ERR_LIMIT, "…")` ends a function.  A message that is too long is cut. */
 int err_set(struct err *e, enum err_kind kind, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Sets e->code (e may be NULL); returns -1. */
+int err_set_code(struct err *e, const char *code);
+
 /* The spelling scripts see: "network", "timeout", … */
 const char *err_kind_name(enum err_kind kind);
 

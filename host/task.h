@@ -37,6 +37,12 @@ struct op_type {
     /* Only another task of the VM can complete it (join, lock, queue): such waits alone are a deadlock. */
     bool internal;
 
+    /* Completed by a timer of the clock and nothing else: a virtual clock may move on while it waits. */
+    bool timed;
+
+    /* The wait for a scope's own tasks: cancelling goes to them instead, and the wait goes on. */
+    bool stays;
+
     /* Stops the outside work at once.  Called only while the op is parked and not completed; afterwards
      * the engine must never touch the op.  Must not call op_complete. */
     void (*abort)(struct op *op);
@@ -53,7 +59,7 @@ struct op_type {
     void (*describe)(const struct op *op, struct buf *out);
 };
 
-/* First member of every op struct. */
+/* First member of every op struct; zeroed but for type and task. */
 struct op {
     const struct op_type *type;
     struct task *task;
@@ -89,6 +95,18 @@ struct random *sched_random(struct sched *sched);
 
 /* The running task, or NULL outside of tasks. */
 struct task *sched_current(struct sched *sched);
+
+/* ---- the scheduler ------------------------------------------------------------------------------------ */
+
+/* One for each loop; seed feeds every jitter and fault of the process. */
+struct sched *sched_new(struct loop *loop, struct clock *clock, uint64_t seed);
+
+/* All VMs must be gone; handles close when the loop has turned. */
+void sched_free(struct sched *sched);
+
+/* Prints every parked task with what it waits for and its traceback to standard error, at the next turn
+ * of the loop: may be called from a signal event. */
+void sched_request_dump(struct sched *sched);
 
 /* Counts a thing of the VM that may wake tasks by itself though no task waits on it now (a listening
  * server, an attached console): while the count is above 0 the VM is not deadlocked. */

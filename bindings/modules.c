@@ -1,0 +1,8 @@
+/* modules.c - the table of C modules. */
+#include "bindings/modules.h"
+
+const luaL_Reg binding_modules[] = {
+    {"perigee.core.sync", luaopen_perigee_core_sync},
+    {"perigee.core.task", luaopen_perigee_core_task},
+    {NULL, NULL},
+};

@@ -1,0 +1,14 @@
+/* modules.h - the C modules that scripts and the Lua library can require: one luaopen_ for each binding. */
+#ifndef PERIGEE_MODULES_H
+#define PERIGEE_MODULES_H
+
+#include <lauxlib.h>
+
+/* [-0, +1, e] each returns the table of its module. */
+int luaopen_perigee_core_sync(lua_State *L);
+int luaopen_perigee_core_task(lua_State *L);
+
+/* All of them, for struct vm_config; ends with {NULL, NULL}. */
+extern const luaL_Reg binding_modules[];
+
+#endif

@@ -1,0 +1,535 @@
+/* task.c - ops, parking, and the scheduler: the only place that resumes Lua.
+ *
+ * Owns: the ready list and the three loop handles that drive it.  Runs on the loop thread.  A callback of
+ * an engine calls op_complete, which only queues; task_step, from the check handle, resumes.
+ */
+#include "host/task.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/log.h"
+#include "host/luax.h"
+#include "host/mem.h"
+#include "host/task_internal.h"
+
+/* What a waiting coroutine yields, up to the scheduler: its address cannot be forged by a script. */
+static const char sentinel;
+
+/* ---- ops ---------------------------------------------------------------------------------------------- */
+
+static void op_free(struct op *op)
+{
+    if (op->type->release) op->type->release(op);
+    mem_free(op);
+}
+
+/* An op whose binding raised between op_new and op_park. */
+static void drop_unparked_op(struct task *t)
+{
+    struct op *op = t->op;
+    if (op == NULL) return;
+    t->op = NULL;
+    if (!op->done) op->type->abort(op);
+    op_free(op);
+}
+
+static struct task *current_task(lua_State *L, const char *what)
+{
+    struct sched *s = vm_of(L)->sched;
+    if (s->current == NULL || s->current->vm->L == L)
+        luax_invalid(L, "%s waits, and can only be called from a task", what);
+    if (L != s->innermost)
+        luax_invalid(L, "%s waits, and cannot be called from a coroutine that a C library made", what);
+    if (!lua_isyieldable(L))
+        luax_invalid(L,
+                     "%s waits, and cannot be called inside a C function such as table.sort, string.gsub, "
+                     "require, coroutine.close or a finalizer",
+                     what);
+    return s->current;
+}
+
+void *op_new(lua_State *L, const struct op_type *type, size_t size)
+{
+    struct task *t = current_task(L, type->name);
+    drop_unparked_op(t);
+    if (!type->stays) task_refuse_if_cancelled(L, t, type->name);
+    struct op *op = mem_alloc(size);
+    op->type = type;
+    op->task = t;
+    t->op = op;
+    return op;
+}
+
+/* [-0, +n, e] runs in the task, when it is resumed for the op */
+static int op_continue(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    struct op *op = (struct op *)context;
+    if (op->aborted) task_raise_cancelled(L, op->task, op->type->name);
+    return op->type->finish(L, op);
+}
+
+int op_park(lua_State *L, struct op *op)
+{
+    assert(op->task->op == op && !op->parked);
+    op->parked = true;
+    lua_pushlightuserdata(L, (void *)&sentinel);
+    return lua_yieldk(L, 1, (lua_KContext)op, op_continue);
+}
+
+/* [-0, +1, -] for the prelude's forwarding coroutine functions */
+void task_push_sentinel(lua_State *L)
+{
+    lua_pushlightuserdata(L, (void *)&sentinel);
+}
+
+static void count_parked(struct op *op, int change)
+{
+    struct vm *vm = op->task->vm;
+    vm->parked_count += (size_t)change;
+    if (op->type->internal) return;
+    vm->wakers += (size_t)change;
+    if (!op->type->timed) vm->sched->real_ops += (size_t)change;
+}
+
+void op_complete(struct op *op)
+{
+    assert(!op->done);
+    op->done = true;
+    struct task *t = op->task;
+    if (t->state != TASK_PARKED) return; /* completed before the task has yielded: task_step sees done */
+    count_parked(op, -1);
+    task_queue(t);
+}
+
+/* Cancelled: the engine has been told, the task goes on with an error. */
+void task_resume_aborted(struct op *op)
+{
+    op->type->abort(op);
+    op->aborted = true;
+    op_complete(op);
+}
+
+void task_check_not_cancelled(lua_State *L, const char *what)
+{
+    struct task *t = current_task(L, what);
+    if (task_active_cancel(t)) task_raise_cancelled(L, t, what);
+}
+
+/* ---- tasks -------------------------------------------------------------------------------------------- */
+
+struct task_extra *task_extra(struct task *t)
+{
+    if (t->extra == NULL) {
+        t->extra = mem_alloc(sizeof *t->extra);
+        t->extra->cancel.task = t;
+    }
+    return t->extra;
+}
+
+void task_queue(struct task *t)
+{
+    assert(t->state != TASK_READY && t->state != TASK_DONE);
+    t->state = TASK_READY;
+    t->vm->ready_count++;
+    list_append(&t->vm->sched->ready, &t->ready);
+    sched_wake(t->vm->sched);
+}
+
+/* [-1, +1, m] message handler of the body: keeps the traceback where the error was raised */
+static int body_traceback(lua_State *L)
+{
+    struct task *t = vm_of(L)->sched->current;
+    if (t && !luax_is_err_kind(L, 1, ERR_CANCELLED)) {
+        struct task_extra *extra = task_extra(t);
+        mem_free(extra->traceback);
+        luaL_traceback(L, L, NULL, 1);
+        extra->traceback = mem_strdup(lua_tostring(L, -1));
+        lua_pop(L, 1);
+    }
+    return 1;
+}
+
+/* [-n, +n, -] what the coroutine of a task ends with: true, results… or false, error */
+static int body_done(lua_State *L, int status, lua_KContext context)
+{
+    (void)context;
+    lua_pushboolean(L, status == LUA_OK || status == LUA_YIELD);
+    lua_replace(L, 1);
+    return lua_gettop(L);
+}
+
+/* The trampoline: an error runs the body's <close> variables at once, where they may still wait. */
+static int l_body(lua_State *L)
+{
+    lua_pushcfunction(L, body_traceback);
+    lua_insert(L, 1);
+    return body_done(L, lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, 0, body_done), 0);
+}
+
+/* [-(nargs + 1), +0, m] a task in the scope with the function and arguments on L's stack */
+struct task *task_new(lua_State *L, struct scope *scope, int nargs)
+{
+    struct vm *vm = scope->vm;
+    lua_State *co = lua_newthread(L);
+    luaL_checkstack(co, nargs + 3, "task arguments");
+    int ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushcfunction(co, l_body);
+    lua_xmove(L, co, nargs + 1);
+    struct task *t = mem_alloc(sizeof *t);
+    t->vm = vm;
+    t->scope = scope;
+    t->co = co;
+    t->co_ref = ref;
+    t->locals_ref = LUA_NOREF;
+    t->id = ++vm->sched->next_task_id;
+    t->state = TASK_PARKED; /* so that task_queue takes it */
+    list_init(&t->joiners);
+    list_append(&scope->tasks, &t->sibling);
+    scope->live++;
+    vm->live_count++;
+    log_write(LOG_LEVEL_DEBUG, "task.start", LOG_INT("task", (int64_t)t->id), LOG_STR("vm", vm->name));
+    task_queue(t);
+    return t;
+}
+
+static void wake_joiners(struct task *t)
+{
+    struct list_node *n;
+    while ((n = list_pop(&t->joiners)) != NULL) op_complete(task_joiner_op(n));
+}
+
+/* An error of a child nobody waited for becomes the parent's own. */
+static void adopt_child_failure(struct task *t)
+{
+    for (struct scope *s = t->scopes; s; s = s->outer) {
+        struct list_node *n = list_first(&s->failures);
+        int error_ref = n ? LIST_ENTRY(n, struct failure, link)->error_ref : s->error_ref;
+        if (error_ref == LUA_NOREF || !t->ok) continue;
+        lua_settop(t->co, 0);
+        lua_rawgeti(t->co, LUA_REGISTRYINDEX, error_ref);
+        t->ok = false;
+        t->results = 1;
+    }
+}
+
+static void report_to_owner(struct task *t)
+{
+    struct task_extra *extra = t->extra;
+    if (extra && extra->done) extra->done(extra->done_ctx, t->co, t->ok, t->results, extra->traceback);
+}
+
+static const char *ending(struct task *t)
+{
+    if (t->ok) return "ok";
+    return luax_is_err_kind(t->co, -1, ERR_CANCELLED) ? "cancelled" : "failed";
+}
+
+static void task_free(struct task *t)
+{
+    while (t->scopes) scope_remove(t->scopes);
+    if (t->extra) {
+        mem_free(t->extra->chain);
+        mem_free(t->extra->traceback);
+        mem_free(t->extra);
+    }
+    luaL_unref(t->vm->L, LUA_REGISTRYINDEX, t->co_ref);
+    luaL_unref(t->vm->L, LUA_REGISTRYINDEX, t->locals_ref);
+    mem_free(t);
+}
+
+/* The body has ended and no child is left: results go to whoever holds the handle, then all is freed. */
+static void task_complete(struct task *t)
+{
+    struct vm *vm = t->vm;
+    vm->uncapped++;
+    adopt_child_failure(t);
+    t->state = TASK_DONE;
+    log_write(LOG_LEVEL_DEBUG, "task.end", LOG_INT("task", (int64_t)t->id), LOG_STR("end", ending(t)));
+    bool observed = t->ok || !list_empty(&t->joiners);
+    struct failure *failure = observed ? NULL : scope_child_failed(t->scope, t);
+    task_handle_complete(t, failure);
+    wake_joiners(t);
+    report_to_owner(t);
+    task_forget_cancels(t);
+    vm->live_count--;
+    scope_child_done(t->scope, t);
+    task_free(t);
+    vm->uncapped--;
+}
+
+/* The body is over: wait for the children (cancelled first if it failed), then complete. */
+static void task_drain(struct task *t)
+{
+    if (!t->ok) {
+        for (struct scope *s = t->scopes; s; s = s->outer)
+            scope_cancel_tasks(s, "the task they belong to has failed", s->grace_ms);
+    }
+    if (task_has_children(t))
+        t->state = TASK_DRAINING;
+    else
+        task_complete(t);
+}
+
+static void body_ended(struct task *t, int status, int results)
+{
+    t->results = results;
+    t->ok = status == LUA_OK && lua_toboolean(t->co, -results);
+    if (status == LUA_OK) {
+        lua_remove(t->co, -results);
+        t->results--;
+    } else { /* the trampoline itself could not run: only for lack of memory */
+        t->results = 1;
+    }
+    task_drain(t);
+}
+
+/* Ends a task without asking it: its coroutines are closed from the inside out, their <close> variables
+ * run but cannot wait. */
+static void task_terminate(struct task *t, const struct err *why)
+{
+    drop_unparked_op(t);
+    struct sched *s = t->vm->sched;
+    t->vm->uncapped++;
+    t->vm->fail_allocs = 0;
+    s->current = t;
+    guard_enter(s->guard, t->vm->step_limit_ms);
+    for (size_t i = t->extra ? t->extra->chain_len : 0; i > 0; i--) {
+        s->innermost = t->extra->chain[i - 1];
+        lua_sethook(s->innermost, NULL, 0, 0);
+        luax_reset_thread(s->innermost, t->vm->L);
+    }
+    s->innermost = t->co;
+    lua_sethook(t->co, NULL, 0, 0);
+    luax_reset_thread(t->co, t->vm->L);
+    guard_leave(s->guard, t);
+    s->current = NULL;
+    lua_sethook(t->co, NULL, 0, 0);
+    lua_settop(t->co, 0);
+    luax_push_err(t->co, why);
+    t->vm->uncapped--;
+    t->vm->fail_allocs = 0;
+    t->ok = false;
+    t->results = 1;
+    task_drain(t);
+}
+
+static void explain_kill(struct task *t, struct err *e)
+{
+    struct vm *vm = t->vm;
+    if (vm->refused > 0) {
+        err_set(e, ERR_LIMIT, "the task was ended: its VM \"%s\" is at its memory limit of %zu MB", vm->name,
+                vm->cap >> 20);
+        err_set_code(e, "memory");
+    } else if (task_active_cancel(t)) {
+        err_set(e, ERR_LIMIT, "the task was ended: it went on after it was cancelled (%s)",
+                task_active_cancel(t)->reason);
+        err_set_code(e, "grace");
+    } else {
+        err_set(e, ERR_LIMIT, "the task was ended: it ran for more than %.3g s without waiting",
+                (double)vm->step_limit_ms / 1000);
+        err_set_code(e, "runaway");
+    }
+}
+
+static void park_or_fail(struct task *t, int results)
+{
+    if (results == 1 && lua_touserdata(t->co, -1) == &sentinel && t->op && t->op->parked) {
+        lua_pop(t->co, 1);
+        t->state = TASK_PARKED;
+        count_parked(t->op, 1);
+        if (t->op->done) { /* completed before the yield */
+            count_parked(t->op, -1);
+            task_queue(t);
+        }
+        return;
+    }
+    struct err e;
+    err_set(&e, ERR_INVALID,
+            "a task yielded outside of a wait: coroutine.yield has nobody to return to here");
+    task_terminate(t, &e);
+}
+
+static void end_killed(struct task *t)
+{
+    struct err e;
+    explain_kill(t, &e);
+    task_terminate(t, &e);
+}
+
+static void run_body(struct task *t)
+{
+    struct sched *s = t->vm->sched;
+    struct task_extra *extra = t->extra;
+    int nargs = t->started ? 0 : lua_gettop(t->co) - 1, results = 0;
+    t->started = true;
+    t->ended = t->op;
+    t->op = NULL;
+    t->vm->refused = 0;
+    s->current = t;
+    s->innermost = extra && extra->chain_len ? extra->chain[extra->chain_len - 1] : t->co;
+    guard_enter(s->guard, t->vm->step_limit_ms);
+    int status = lua_resume(t->co, t->vm->L, nargs, &results);
+    guard_leave(s->guard, t);
+    s->current = NULL;
+    if (t->ended) op_free(t->ended);
+    t->ended = NULL;
+    if (s->gc_stress) lua_gc(t->vm->L, LUA_GCCOLLECT);
+    if (t->killed) {
+        end_killed(t);
+    } else if (status == LUA_YIELD) {
+        park_or_fail(t, results);
+    } else {
+        body_ended(t, status, results);
+    }
+}
+
+/* Cancelled before its first step: its function never runs. */
+static void end_unstarted(struct task *t)
+{
+    struct err e;
+    err_set(&e, ERR_CANCELLED, "the task was cancelled before it started: %s", task_active_cancel(t)->reason);
+    t->vm->uncapped++;
+    lua_settop(t->co, 0);
+    luax_push_err(t->co, &e);
+    t->vm->uncapped--;
+    t->results = 1;
+    task_drain(t);
+}
+
+static void task_step(struct task *t)
+{
+    t->vm->ready_count--;
+    bool body_over = t->started && lua_status(t->co) != LUA_YIELD;
+    t->state = TASK_RUNNING;
+    if (body_over)
+        task_drain(t);
+    else if (t->killed)
+        end_killed(t);
+    else if (!t->started && task_active_cancel(t))
+        end_unstarted(t);
+    else
+        run_body(t);
+}
+
+/* ---- the scheduler ------------------------------------------------------------------------------------ */
+
+static void on_idle_cb(uv_idle_t *handle)
+{
+    (void)handle; /* exists to keep poll from blocking */
+}
+
+void sched_wake(struct sched *s)
+{
+    if (s->idle_active) return;
+    uv_idle_start(&s->idle, on_idle_cb);
+    s->idle_active = true;
+}
+
+static void look_for_deadlocks(struct sched *s)
+{
+    for (struct list_node *n = s->vms.next; n != &s->vms; n = n->next) {
+        struct vm *vm = LIST_ENTRY(n, struct vm, link);
+        if (vm->ready_count == 0 && vm->live_count > 0 && vm->wakers == 0 && !vm->deadlocked)
+            vm_report_deadlock(vm);
+    }
+}
+
+/* Runs what is ready now; what becomes ready meanwhile waits for the next turn, after the loop has
+ * polled, so that tasks that wake each other cannot starve input and output. */
+static void on_check_cb(uv_check_t *handle)
+{
+    struct sched *s = handle->data;
+    if (s->dump_requested) sched_dump(s);
+    struct list_node batch;
+    list_init(&batch);
+    list_splice(&batch, &s->ready);
+    struct list_node *n;
+    while ((n = list_pop(&batch)) != NULL) task_step(LIST_ENTRY(n, struct task, ready));
+    if (!list_empty(&s->ready)) return;
+    look_for_deadlocks(s);
+    if (list_empty(&s->ready) && s->idle_active) {
+        uv_idle_stop(&s->idle);
+        s->idle_active = false;
+    }
+}
+
+/* Virtual time moves on when nothing else can happen. */
+static void on_prepare_cb(uv_prepare_t *handle)
+{
+    struct sched *s = handle->data;
+    if (!clock_is_virtual(s->clock) || !list_empty(&s->ready) || s->real_ops > 0) return;
+    if (timers_advance(s->timers)) sched_wake(s);
+}
+
+struct sched *sched_new(struct loop *loop, struct clock *clock, uint64_t seed)
+{
+    struct sched *s = mem_alloc(sizeof *s);
+    s->loop = loop;
+    s->clock = clock;
+    s->timers = timers_new(loop, clock);
+    s->gc_stress = getenv("PERIGEE_GC_STRESS") != NULL;
+    random_init(&s->random, seed);
+    list_init(&s->ready);
+    list_init(&s->vms);
+    uv_idle_init(loop_uv(loop), &s->idle);
+    uv_check_init(loop_uv(loop), &s->check);
+    uv_prepare_init(loop_uv(loop), &s->prepare);
+    s->idle.data = s->check.data = s->prepare.data = s;
+    s->open_handles = 3;
+    uv_check_start(&s->check, on_check_cb);
+    uv_prepare_start(&s->prepare, on_prepare_cb);
+    uv_unref((uv_handle_t *)&s->check);
+    uv_unref((uv_handle_t *)&s->prepare);
+    s->guard = guard_start(s);
+    return s;
+}
+
+static void on_close_cb(uv_handle_t *handle)
+{
+    struct sched *s = handle->data;
+    if (--s->open_handles == 0) mem_free(s);
+}
+
+void sched_free(struct sched *s)
+{
+    assert(list_empty(&s->vms) && list_empty(&s->ready));
+    guard_stop(s->guard);
+    timers_free(s->timers);
+    uv_close((uv_handle_t *)&s->idle, on_close_cb);
+    uv_close((uv_handle_t *)&s->check, on_close_cb);
+    uv_close((uv_handle_t *)&s->prepare, on_close_cb);
+}
+
+void sched_request_dump(struct sched *s)
+{
+    s->dump_requested = true;
+    sched_wake(s);
+}
+
+struct timers *sched_timers(struct sched *s)
+{
+    return s->timers;
+}
+
+struct loop *sched_loop(struct sched *s)
+{
+    return s->loop;
+}
+
+struct clock *sched_clock(struct sched *s)
+{
+    return s->clock;
+}
+
+struct random *sched_random(struct sched *s)
+{
+    return &s->random;
+}
+
+struct task *sched_current(struct sched *s)
+{
+    return s->current;
+}

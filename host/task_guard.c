@@ -1,0 +1,211 @@
+/* task_guard.c - the watchdog that ends runaway scripts.
+ *
+ * A thread of its own watches one number, the step counter (odd while a task runs).  It touches nothing
+ * else of the process: at the limit it signals the loop thread, whose handler sets a hook on the running
+ * coroutine, as lua.c does for Ctrl-C.  The hook yields, which no pcall can catch; where yielding is
+ * impossible it makes an allocation fail, again and again, until it can.  What neither yields nor
+ * allocates (a backtracking pattern) ends the process with 70, five seconds later.
+ */
+#include "host/task.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "host/log.h"
+#include "host/luax.h"
+#include "host/mem.h"
+#include "host/task_internal.h"
+
+enum {
+    GUARD_SIGNAL = SIGVTALRM,
+    TICK_MS = 20,
+    SLOW_MS = 100,
+    LAST_RESORT_MS = 5000,
+    EXIT_STUCK = 70,
+    FAILED_ALLOCS = 2 /* Lua collects garbage and tries once more */
+};
+
+struct guard {
+    pthread_t watcher, loop_thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    _Atomic uint64_t step;     /* odd while a task runs */
+    _Atomic uint64_t limit_ms; /* of the running step */
+    _Atomic uint64_t slow;     /* the last step that took over SLOW_MS */
+    _Atomic int phase;         /* 1: set the hook, 2: end the process */
+    _Atomic bool asleep, quit;
+    struct sched *sched;
+};
+
+/* The signal handler's way in; one scheduler for a process. */
+static struct sched *volatile guarded;
+
+/* ---- on the loop thread
+ * ------------------------------------------------------------------------------------ */
+
+/* Ends the running task from within: called by Lua before the next instruction of the coroutine. */
+static void kill_hook(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    struct vm *vm = vm_of(L);
+    if (vm->sched->current) vm->sched->current->killed = true;
+    if (lua_isyieldable(L)) {
+        lua_yield(L, 0);
+        return;
+    }
+    vm->fail_allocs = FAILED_ALLOCS;
+    lua_newuserdatauv(L, 1, 0); /* raises "not enough memory", which no message handler sees */
+}
+
+void guard_hook_kill(lua_State *L)
+{
+    lua_sethook(L, kill_hook, LUA_MASKCOUNT, 1);
+}
+
+static void write_text(const char *s)
+{
+    ssize_t ignored = write(STDERR_FILENO, s, strlen(s));
+    (void)ignored;
+}
+
+/* Only lua_getstack and lua_getinfo "Sl": neither allocates. */
+static void write_stack(lua_State *L)
+{
+    lua_Debug ar;
+    for (int level = 0; level < 20 && lua_getstack(L, level, &ar); level++) {
+        char line[256];
+        lua_getinfo(L, "Sl", &ar);
+        snprintf(line, sizeof line, "\t%s:%d\n", ar.short_src, ar.currentline);
+        write_text(line);
+    }
+}
+
+static void on_guard_signal(int signum)
+{
+    (void)signum;
+    int saved = errno;
+    struct sched *s = guarded;
+    lua_State *L = s ? s->innermost : NULL;
+    if (L && s->guard->phase == 1) guard_hook_kill(L);
+    if (L && s->guard->phase == 2) {
+        write_text("perigee: a script is stuck in a C function that cannot be interrupted; ending the "
+                   "process (exit code 70)\nstack traceback:\n");
+        write_stack(L);
+        _exit(EXIT_STUCK);
+    }
+    errno = saved;
+}
+
+void guard_enter(struct guard *g, uint64_t limit_ms)
+{
+    atomic_store_explicit(&g->limit_ms, limit_ms, memory_order_relaxed);
+    atomic_fetch_add(&g->step, 1);
+    if (atomic_load(&g->asleep)) {
+        pthread_mutex_lock(&g->mutex);
+        atomic_store(&g->asleep, false);
+        pthread_cond_signal(&g->wake);
+        pthread_mutex_unlock(&g->mutex);
+    }
+}
+
+void guard_leave(struct guard *g, struct task *t)
+{
+    uint64_t step = atomic_fetch_add(&g->step, 1);
+    if (atomic_load_explicit(&g->slow, memory_order_relaxed) != step) return;
+    log_write(LOG_LEVEL_INFO, "task.slow_step", LOG_INT("task", (int64_t)t->id), LOG_INT("over_ms", SLOW_MS));
+}
+
+/* ---- the watcher thread
+ * ------------------------------------------------------------------------------------ */
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Sleeps while nothing runs: no wake-ups in an idle process. */
+static void rest(struct guard *g, uint64_t seen)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += TICK_MS * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000L;
+    }
+    pthread_mutex_lock(&g->mutex);
+    uint64_t step = atomic_load(&g->step);
+    if (step % 2 == 0 && step == seen) {
+        atomic_store(&g->asleep, true);
+        if (atomic_load(&g->step) != step) atomic_store(&g->asleep, false);
+        while (atomic_load(&g->asleep) && !atomic_load(&g->quit)) pthread_cond_wait(&g->wake, &g->mutex);
+    } else if (!atomic_load(&g->quit)) {
+        pthread_cond_timedwait(&g->wake, &g->mutex, &until);
+    }
+    pthread_mutex_unlock(&g->mutex);
+}
+
+static void judge(struct guard *g, uint64_t step, uint64_t ran_ms)
+{
+    uint64_t limit_ms = atomic_load_explicit(&g->limit_ms, memory_order_relaxed);
+    if (ran_ms >= SLOW_MS) atomic_store_explicit(&g->slow, step, memory_order_relaxed);
+    if (ran_ms < limit_ms) return;
+    atomic_store(&g->phase, ran_ms >= limit_ms + LAST_RESORT_MS ? 2 : 1);
+    if (atomic_load(&g->step) == step) pthread_kill(g->loop_thread, GUARD_SIGNAL);
+}
+
+static void *watch(void *arg)
+{
+    struct guard *g = arg;
+    uint64_t seen = 0, since_ms = now_ms();
+    while (!atomic_load(&g->quit)) {
+        uint64_t step = atomic_load(&g->step);
+        if (step != seen)
+            since_ms = now_ms();
+        else if (step % 2 == 1)
+            judge(g, step, now_ms() - since_ms);
+        seen = step;
+        rest(g, seen);
+    }
+    return NULL;
+}
+
+struct guard *guard_start(struct sched *s)
+{
+    struct guard *g = mem_alloc(sizeof *g);
+    g->sched = s;
+    g->loop_thread = pthread_self();
+    pthread_mutex_init(&g->mutex, NULL);
+    pthread_cond_init(&g->wake, NULL);
+    guarded = s;
+    struct sigaction action = {.sa_handler = on_guard_signal, .sa_flags = SA_RESTART};
+    sigaction(GUARD_SIGNAL, &action, NULL);
+    /* the watcher must not be the thread that gets the program's signals */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_create(&g->watcher, NULL, watch, g);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return g;
+}
+
+void guard_stop(struct guard *g)
+{
+    pthread_mutex_lock(&g->mutex);
+    atomic_store(&g->quit, true);
+    pthread_cond_signal(&g->wake);
+    pthread_mutex_unlock(&g->mutex);
+    pthread_join(g->watcher, NULL);
+    signal(GUARD_SIGNAL, SIG_IGN);
+    guarded = NULL;
+    pthread_mutex_destroy(&g->mutex);
+    pthread_cond_destroy(&g->wake);
+    mem_free(g);
+}

@@ -1,0 +1,280 @@
+/* vm.c - making, bounding and ending a Lua state.
+ *
+ * Owns: the state, its memory account, its libraries with the dangerous parts taken out, the search for
+ * modules.  Loop thread only.  The one place that calls luaL_openlibs and lua_newstate.
+ */
+#include "host/vm.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <lualib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/embedded.h"
+#include "host/log.h"
+#include "host/luax.h"
+#include "host/mem.h"
+#include "host/task_internal.h"
+
+enum { STEP_LIMIT_MS = 10000, MOST_REFUSALS = 3 };
+
+static const size_t default_cap = (size_t)1 << 30;
+
+/* ---- memory
+ * ------------------------------------------------------------------------------------------------ */
+
+/* Counts every refusal; at the third within one step the running task is ended. */
+static void refuse(struct vm *vm)
+{
+    if (++vm->refused < MOST_REFUSALS * 2) return; /* Lua tries each allocation twice */
+    if (vm->sched->current && vm->sched->current->vm == vm && vm->sched->innermost)
+        guard_hook_kill(vm->sched->innermost);
+}
+
+static void *vm_alloc(void *ud, void *p, size_t old_size, size_t new_size)
+{
+    struct vm *vm = ud;
+    if (p == NULL) old_size = 0; /* it then holds the kind of object */
+    if (new_size == 0) {
+        mem_free(p);
+        vm->used -= old_size;
+        return NULL;
+    }
+    if (new_size > old_size && vm->uncapped == 0) {
+        if (vm->fail_allocs > 0) {
+            vm->fail_allocs--;
+            return NULL;
+        }
+        if (new_size - old_size > vm->cap || vm->used > vm->cap - (new_size - old_size)) {
+            refuse(vm);
+            return NULL;
+        }
+    }
+    void *q = mem_try_realloc(p, new_size);
+    if (q == NULL) return NULL;
+    vm->used += new_size - old_size;
+    if (vm->used > vm->peak) vm->peak = vm->used;
+    return q;
+}
+
+bool vm_account(struct vm *vm, ptrdiff_t bytes)
+{
+    if (bytes > 0 && ((size_t)bytes > vm->cap || vm->used > vm->cap - (size_t)bytes)) {
+        refuse(vm);
+        return false;
+    }
+    vm->used += (size_t)bytes;
+    if (vm->used > vm->peak) vm->peak = vm->used;
+    return true;
+}
+
+static int on_panic(lua_State *L)
+{
+    const char *message = lua_tostring(L, -1);
+    fprintf(stderr, "perigee: internal error outside of protection: %s\n", message ? message : "?");
+    abort();
+}
+
+static void on_warning(void *ud, const char *message, int more)
+{
+    (void)ud, (void)more;
+    log_write(LOG_LEVEL_WARN, "lua.warning", LOG_STR("message", message));
+}
+
+/* ---- modules
+ * ------------------------------------------------------------------------------------------------ */
+
+static const struct embedded_file *find_embedded(const char *path)
+{
+    for (const struct embedded_file *f = embedded_files; f->path; f++)
+        if (strcmp(f->path, path) == 0) return f;
+    return NULL;
+}
+
+/* [-0, +1, e] loads an embedded file; the chunk is named so that tracebacks show the source path */
+static void load_embedded(lua_State *L, const struct embedded_file *f)
+{
+    char name[PATH_MAX];
+    snprintf(name, sizeof name, "@perigee/%s", f->path);
+    if (luaL_loadbufferx(L, f->text, f->len, name, "t") != LUA_OK) lua_error(L);
+}
+
+/* perigee.emulator.x → scripts/emulator/x.lua, perigee.policies.x likewise, perigee.x → scripts/lib/x.lua */
+static int l_search_embedded(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    char path[PATH_MAX];
+    if (strncmp(name, "perigee.", 8) != 0) return 0;
+    const char *rest = name + 8, *dot = strchr(rest, '.');
+    int folder = dot ? (int)(dot - rest) : 3;
+    snprintf(path, sizeof path, "scripts/%.*s/%s.lua", folder, dot ? rest : "lib", dot ? dot + 1 : rest);
+    const struct embedded_file *f = find_embedded(path);
+    if (f == NULL) {
+        lua_pushfstring(L, "no module '%s' in the program", name);
+        return 1;
+    }
+    load_embedded(L, f);
+    lua_pushstring(L, f->path);
+    return 2;
+}
+
+/* [-0, +0, e] the embedded searcher comes right after package.preload */
+static void add_searcher(lua_State *L)
+{
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "searchers");
+    for (lua_Integer i = luaL_len(L, -1); i >= 2; i--) {
+        lua_rawgeti(L, -1, i);
+        lua_rawseti(L, -2, i + 1);
+    }
+    lua_pushcfunction(L, l_search_embedded);
+    lua_rawseti(L, -2, 2);
+    lua_pop(L, 2);
+}
+
+/* [-0, +0, e] require looks beside the script first */
+static void add_script_dir(lua_State *L, const char *dir)
+{
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "path");
+    lua_pushfstring(L, "%s/?.lua;%s/?/init.lua;%s", dir, dir, lua_tostring(L, -1));
+    lua_setfield(L, -3, "path");
+    lua_pop(L, 2);
+}
+
+static void preload(lua_State *L, const luaL_Reg *modules)
+{
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    for (; modules && modules->name; modules++) {
+        lua_pushcfunction(L, modules->func);
+        lua_setfield(L, -2, modules->name);
+    }
+    lua_pushcfunction(L, luaopen_perigee_error);
+    lua_setfield(L, -2, "perigee.error");
+    lua_pop(L, 1);
+}
+
+/* ---- making and ending
+ * ---------------------------------------------------------------------------------------- */
+
+/* [-0, +0, e] runs under lua_pcall: everything of start-up that may raise */
+static int l_open(lua_State *L)
+{
+    const struct vm_config *config = lua_touserdata(L, 1);
+    luaL_openlibs(L);
+    preload(L, config->modules);
+    add_searcher(L);
+    if (config->script_dir) add_script_dir(L, config->script_dir);
+    task_handle_register(L);
+    load_embedded(L, find_embedded("scripts/lib/prelude.lua"));
+    vm_push_prelude_tools(L);
+    lua_call(L, 1, 0);
+    return 0;
+}
+
+struct vm *vm_new(struct sched *sched, const struct vm_config *config)
+{
+    struct vm *vm = mem_alloc(sizeof *vm);
+    vm->sched = sched;
+    vm->name = mem_strdup(config->name);
+    vm->cap = config->memory_cap ? config->memory_cap : default_cap;
+    vm->step_limit_ms = config->step_limit_ms ? config->step_limit_ms : STEP_LIMIT_MS;
+    vm->exit_code = -1;
+    scope_init(&vm->root, vm, NULL);
+    vm->L = lua_newstate(vm_alloc, vm);
+    if (vm->L == NULL) {
+        fputs("perigee: cannot make a Lua state\n", stderr);
+        abort();
+    }
+    *(struct vm **)lua_getextraspace(vm->L) = vm; /* every coroutine of the state inherits it */
+    lua_atpanic(vm->L, on_panic);
+    lua_setwarnf(vm->L, on_warning, vm);
+    list_append(&sched->vms, &vm->link);
+    lua_gc(vm->L, LUA_GCSTOP);
+    lua_pushcfunction(vm->L, l_open);
+    lua_pushlightuserdata(vm->L, (void *)config);
+    if (lua_pcall(vm->L, 1, 0, 0) != LUA_OK) {
+        fprintf(stderr, "perigee: cannot open the Lua libraries: %s\n", luax_error_text(vm->L, -1));
+        abort();
+    }
+    lua_gc(vm->L, LUA_GCRESTART);
+    return vm;
+}
+
+void vm_free(struct vm *vm)
+{
+    if (vm == NULL) return;
+    assert(vm->live_count == 0);
+    vm->uncapped++;
+    scope_deinit(&vm->root);
+    lua_close(vm->L);
+    list_remove(&vm->link);
+    mem_free(vm->name);
+    mem_free(vm);
+}
+
+struct task *vm_start(struct vm *vm, int nargs, task_done_fn done, void *ctx)
+{
+    struct task *t = task_new(vm->L, &vm->root, nargs);
+    struct task_extra *extra = task_extra(t);
+    extra->done = done;
+    extra->done_ctx = ctx;
+    return t;
+}
+
+void vm_stop(struct vm *vm, const char *reason, uint64_t grace_ms)
+{
+    scope_cancel_tasks(&vm->root, reason, grace_ms);
+}
+
+struct vm *vm_of(lua_State *L)
+{
+    return *(struct vm **)lua_getextraspace(L);
+}
+
+struct sched *vm_sched(struct vm *vm)
+{
+    return vm->sched;
+}
+
+const char *vm_name(const struct vm *vm)
+{
+    return vm->name;
+}
+
+lua_State *vm_state(struct vm *vm)
+{
+    return vm->L;
+}
+
+size_t vm_task_count(const struct vm *vm)
+{
+    return vm->live_count;
+}
+
+bool vm_deadlocked(const struct vm *vm)
+{
+    return vm->deadlocked;
+}
+
+int vm_exit_code(const struct vm *vm)
+{
+    return vm->exit_code;
+}
+
+size_t vm_memory(const struct vm *vm)
+{
+    return vm->used;
+}
+
+size_t vm_memory_peak(const struct vm *vm)
+{
+    return vm->peak;
+}
+
+void vm_source_add(struct vm *vm, int change)
+{
+    vm->wakers += (size_t)change;
+}

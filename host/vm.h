@@ -1,0 +1,62 @@
+/* vm.h - one Lua state with its own memory account, libraries and tasks: one for each trust domain.
+ *
+ * VMs share the loop and the scheduler, and nothing else; there is no static state, so that one can be
+ * ended for its memory or its time while the others go on.
+ */
+#ifndef PERIGEE_VM_H
+#define PERIGEE_VM_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "host/err.h"
+#include "host/task.h"
+
+struct vm_config {
+    const char *name;        /* in logs and task lists: "script", "emulator" */
+    size_t memory_cap;       /* bytes of Lua memory; 0 = 1 GiB */
+    uint64_t step_limit_ms;  /* longest run of a task without waiting; 0 = 10 s */
+    const luaL_Reg *modules; /* C modules for require, ends with {NULL, NULL} */
+    const char *script_dir;  /* require also looks here; may be NULL */
+};
+
+/* Never NULL; a Lua state that cannot be made ends the process. */
+struct vm *vm_new(struct sched *sched, const struct vm_config *config);
+
+/* All tasks must have completed (vm_stop, then run the loop).  Runs the state's finalizers. */
+void vm_free(struct vm *vm);
+
+const char *vm_name(const struct vm *vm);
+
+/* The main Lua state: for main.c to load a script or set globals under lua_pcall; never for running one. */
+lua_State *vm_state(struct vm *vm);
+
+/* Called from the scheduler when a task started by vm_start has completed; results (or the one error
+ * value) are on the stack of L, which is valid during the call only. */
+typedef void (*task_done_fn)(void *ctx, lua_State *L, bool ok, int results, const char *traceback);
+
+/* Takes the function and nargs arguments from the top of vm_state(vm) and starts a task with them in the
+ * VM's root scope.  [-(nargs + 1), +0, m] */
+struct task *vm_start(struct vm *vm, int nargs, task_done_fn done, void *ctx);
+
+/* Cancels every task of the VM; each gets grace_ms for its clean-up, then is ended. */
+void vm_stop(struct vm *vm, const char *reason, uint64_t grace_ms);
+
+/* Tasks that have not completed. */
+size_t vm_task_count(const struct vm *vm);
+
+/* True if the VM was stopped because no task of it could ever go on. */
+bool vm_deadlocked(const struct vm *vm);
+
+/* The code given to os.exit, or -1. */
+int vm_exit_code(const struct vm *vm);
+
+/* Lua memory in use and at its highest, in bytes, C buffers that were accounted included. */
+size_t vm_memory(const struct vm *vm);
+size_t vm_memory_peak(const struct vm *vm);
+
+/* Adds to the account (negative: gives back) what C code holds on behalf of a script.  False if the cap
+ * does not allow it: nothing was added. */
+bool vm_account(struct vm *vm, ptrdiff_t bytes);
+
+#endif

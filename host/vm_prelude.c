@@ -1,0 +1,93 @@
+/* vm_prelude.c - the C half of scripts/lib/prelude.lua, which adapts the standard libraries to tasks.
+ *
+ * The prelude's coroutine.resume and wrap are Lua over the raw functions; what runs inside what is told
+ * to the task here, so that the watchdog, tracebacks and the end of a task know the innermost coroutine.
+ */
+#include "host/vm.h"
+
+#include <stdlib.h>
+
+#include "host/luax.h"
+#include "host/mem.h"
+#include "host/task_internal.h"
+
+/* enter(co): the task goes on inside co.  [-0, +0, m] */
+static int l_enter(lua_State *L)
+{
+    struct sched *s = vm_of(L)->sched;
+    struct task *t = s->current;
+    lua_State *co = lua_tothread(L, 1);
+    if (t == NULL || co == NULL) return 0;
+    struct task_extra *extra = task_extra(t);
+    if (extra->chain_len == extra->chain_cap) {
+        extra->chain_cap = extra->chain_cap ? extra->chain_cap * 2 : 4;
+        extra->chain = mem_realloc(extra->chain, extra->chain_cap * sizeof(lua_State *));
+    }
+    extra->chain[extra->chain_len++] = co;
+    s->innermost = co;
+    if (t->killed) guard_hook_kill(co);
+    return 0;
+}
+
+/* leave(): co has yielded a value, returned or failed; the task goes on outside of it. */
+static int l_leave(lua_State *L)
+{
+    struct sched *s = vm_of(L)->sched;
+    struct task *t = s->current;
+    if (t == NULL || t->extra == NULL || t->extra->chain_len == 0) return 0;
+    t->extra->chain_len--;
+    s->innermost = t->extra->chain_len ? t->extra->chain[t->extra->chain_len - 1] : t->co;
+    if (t->killed) guard_hook_kill(s->innermost);
+    return 0;
+}
+
+/* killed() -> true if the running task is being ended: a yield of nothing then goes up to the host. */
+static int l_killed(lua_State *L)
+{
+    struct task *t = vm_of(L)->sched->current;
+    lua_pushboolean(L, t && t->killed);
+    return 1;
+}
+
+/* wall() -> seconds since 1970 by the clock of the host. */
+static int l_wall(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)clock_wall_ms(vm_of(L)->sched->clock) / 1000);
+    return 1;
+}
+
+static int l_cpu(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)clock_cpu_ns(vm_of(L)->sched->clock) / 1e9);
+    return 1;
+}
+
+/* exit(code): records it and cancels every task of the VM, the caller's wait included. */
+static int l_exit(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    if (vm->exit_code < 0) vm->exit_code = (int)luaL_checkinteger(L, 1) & 255;
+    vm_stop(vm, "os.exit", vm->root.grace_ms);
+    if (vm->sched->current) task_raise_cancelled(L, vm->sched->current, "os.exit");
+    return 0;
+}
+
+/* seed() -> two integers from the seeded generator, for math.random. */
+static int l_seed(lua_State *L)
+{
+    struct random *r = &vm_of(L)->sched->random;
+    lua_pushinteger(L, (lua_Integer)random_u64(r));
+    lua_pushinteger(L, (lua_Integer)random_u64(r));
+    return 2;
+}
+
+/* [-0, +1, m] */
+void vm_push_prelude_tools(lua_State *L)
+{
+    static const luaL_Reg tools[] = {{"enter", l_enter}, {"leave", l_leave}, {"killed", l_killed},
+                                     {"wall", l_wall},   {"cpu", l_cpu},     {"exit", l_exit},
+                                     {"seed", l_seed},   {NULL, NULL}};
+    luaL_newlib(L, tools);
+    task_push_sentinel(L);
+    lua_setfield(L, -2, "sentinel");
+}

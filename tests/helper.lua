@@ -1,0 +1,86 @@
+-- helper.lua - loaded by busted before the specs: leak checks, time-outs and small tools for them.
+--
+-- After each spec nothing may be left: no task but the runner's, no handle, no timer, no stack slot.  A
+-- spec that waits longer than its limit is ended with an error instead of hanging the run.
+local core = require "perigee.core.task"
+
+local helper = {}
+
+-- the longest a spec may take, in seconds; PERIGEE_SPEC_LIMIT changes it (sanitizers are slow)
+local LIMIT = tonumber(os.getenv "PERIGEE_SPEC_LIMIT" or "") or 60
+
+--- Runs f(…) and fails if it takes longer than `seconds`.
+function helper.within(seconds, f, ...)
+  local scope <close> = core.scope {deadline = seconds} -- luacheck: ignore scope
+  return f(...)
+end
+
+--- Waits until f() is true: polls with the loop running, fails after `seconds` (default 10).
+function helper.eventually(f, seconds)
+  local deadline = core.now() + (seconds or 10)
+  while not f() do
+    if core.now() > deadline then error("it did not become true within " .. (seconds or 10) .. " s", 2) end
+    core.sleep(0.002)
+  end
+end
+
+--- The error f(…) raises; fails if it raises none.
+function helper.error_of(f, ...)
+  local ok, err = pcall(f, ...)
+  if ok then error("expected an error, and there was none", 2) end
+  return err
+end
+
+--- A fresh folder below the sandbox's TMPDIR.
+function helper.tmpdir()
+  local name = os.tmpname()
+  os.remove(name)
+  local lfs = require "lfs"
+  assert(lfs.mkdir(name))
+  return name
+end
+
+-- ---- the leak check -----------------------------------------------------------------------------------
+
+local function describe(counts)
+  return ("%d task(s), %d handle(s), %d timer(s), stack %d"):format(counts.tasks, counts.handles, counts.timers,
+    counts.stack)
+end
+
+local function leftover(before)
+  local now = core.counts()
+  return now.tasks > before.tasks or now.handles > before.handles or now.timers > before.timers
+    or now.stack > before.stack, now
+end
+
+-- Things close asynchronously: a few turns of the loop are allowed, not more.
+local function check_leaks(before)
+  for _ = 1, 200 do
+    collectgarbage()
+    if not leftover(before) then return end
+    core.sleep(0.005)
+  end
+  local leaks, now = leftover(before)
+  if leaks then error("the spec left something behind: before " .. describe(before) .. "; after " .. describe(now), 0) end
+end
+
+-- Wraps busted's `it`, so that it holds for every spec without a line in it.
+local busted = require "busted"
+local raw_it = it or busted.it
+
+local function checked(body)
+  return function(...)
+    local before = core.counts()
+    helper.within(LIMIT, body, ...)
+    check_leaks(before)
+  end
+end
+
+busted.subscribe({"suite", "start"}, function() return nil, true end)
+
+function helper.install(env)
+  env.it = function(name, body) return raw_it(name, body and checked(body)) end
+end
+
+package.loaded["tests.helper"] = helper
+return helper
