@@ -1,11 +1,13 @@
 # embed.awk - turns Lua files into one C table: `const struct embedded_file embedded_files[]`.
 # Run with LC_ALL=C, so that a character is a byte; each source line becomes one string literal.
-function quote(s,    out, i, c) {
-  gsub(/\\/, "\\\\", s)
-  gsub(/"/, "\\\"", s)
-  gsub(/\?/, "\\?", s)
-  gsub(/\t/, "\\t", s)
-  return s
+function quote(s,    out, i, c) { # by character: what a backslash means in gsub differs between awks
+  for (i = 1; i <= length(s); i++) {
+    c = substr(s, i, 1)
+    if (c == "\\" || c == "\"" || c == "?") out = out "\\" c
+    else if (c == "\t") out = out "\\t"
+    else out = out c
+  }
+  return out
 }
 BEGIN { print "#include \"host/embedded.h\"\n" }
 FNR == 1 {
