@@ -1,0 +1,26 @@
+/* test_lua_embedded.c - what travels in the program is byte for byte what stands in the files. */
+#include "host/embedded.h"
+
+#include "host/buf.h"
+#include "tests/c/harness.h"
+
+static void read_file(const char *path, struct buf *out)
+{
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) return;
+    for (int c; (c = fgetc(file)) != EOF;) buf_putc(out, (char)c);
+    fclose(file);
+}
+
+int main(void)
+{
+    for (const struct embedded_file *f = embedded_files; f->path; f++) {
+        struct buf want = {0};
+        read_file(f->path, &want);
+        CHECK_INT(f->len, want.len);
+        CHECK(f->len == want.len && memcmp(f->text, buf_str(&want), f->len) == 0);
+        buf_deinit(&want);
+    }
+    CHECK(embedded_files[0].path != NULL);
+    HARNESS_END();
+}
