@@ -30,7 +30,7 @@ DEBS     := gcc make pkg-config liblua5.4-dev libuv1-dev libcurl4-openssl-dev li
 DEV_DEBS := lua-check clang clang-format libclang-rt-14-dev valgrind nginx-light
 
 # ---- Floors: a file includes only from floors below it, or from earlier in its own list ------------------
-FLOOR0 := mem list buf err redact log amount random embedded text
+FLOOR0 := mem list buf err redact log amount random embedded text jsonscan
 FLOOR1 := loop signals clock
 FLOOR2 := timers files curlmux transport http upload download server term bar spend
 FLOOR3 := luax amountx task vm json ops

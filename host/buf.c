@@ -104,8 +104,7 @@ char *buf_take(struct buf *b, size_t *len)
     return data;
 }
 
-/* Length of the well-formed UTF-8 sequence at s, or 0. */
-static size_t utf8_length(const unsigned char *s, size_t n)
+size_t buf_utf8_length(const unsigned char *s, size_t n)
 {
     static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
     size_t len = s[0] < 0x80 ? 1 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc0 ? 2 : 0;
@@ -141,7 +140,7 @@ void buf_put_json_string(struct buf *b, const char *s, size_t n)
     const unsigned char *p = (const unsigned char *)s;
     buf_putc(b, '"');
     for (size_t i = 0; i < n;) {
-        size_t len = utf8_length(p + i, n - i);
+        size_t len = buf_utf8_length(p + i, n - i);
         if (len == 1)
             put_json_ascii(b, p[i]);
         else if (len == 0)

@@ -38,6 +38,9 @@ const char *buf_str(const struct buf *b);
 /* Hands the bytes over to the caller (mem_free); the buffer is empty afterwards.  Never NULL. */
 char *buf_take(struct buf *b, size_t *len);
 
+/* Length of the well-formed UTF-8 sequence at the start of n > 0 bytes, or 0 if there is none. */
+size_t buf_utf8_length(const unsigned char *s, size_t n);
+
 /* Appends s as a JSON string in quotes: control bytes, quotes and backslashes escaped, bytes that are
  * not UTF-8 replaced by U+FFFD. */
 void buf_put_json_string(struct buf *b, const char *s, size_t n);
