@@ -2,6 +2,8 @@
 #include "bindings/modules.h"
 
 const luaL_Reg binding_modules[] = {
+    {"perigee.core.amount", luaopen_perigee_core_amount},
+    {"perigee.core.json", luaopen_perigee_core_json},
     {"perigee.core.sync", luaopen_perigee_core_sync},
     {"perigee.core.task", luaopen_perigee_core_task},
     {NULL, NULL},

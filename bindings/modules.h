@@ -5,6 +5,8 @@
 #include <lauxlib.h>
 
 /* [-0, +1, e] each returns the table of its module. */
+int luaopen_perigee_core_amount(lua_State *L);
+int luaopen_perigee_core_json(lua_State *L);
 int luaopen_perigee_core_sync(lua_State *L);
 int luaopen_perigee_core_task(lua_State *L);
 
