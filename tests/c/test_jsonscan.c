@@ -80,64 +80,64 @@ static void test_marked(void)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) CHECK_STR(marked(cases[i][0]), cases[i][1]);
 }
 
+static const struct {
+    const char *text, *problem;
+    size_t byte;
+} refused[] = {
+    {"", "nothing", 0},
+    {" \n", "nothing", 2},
+    {"nul", "expected a value", 0},
+    {"NaN", "expected a value", 0},
+    {"[Infinity]", "expected a value", 1},
+    {"-Infinity", "digit behind its sign", 1},
+    {"01", "leading zero", 1},
+    {"-01", "leading zero", 2},
+    {"0x10", "something follows", 1},
+    {"+1", "expected a value", 0},
+    {".5", "expected a value", 0},
+    {"5.", "digit behind its point", 2},
+    {"1e", "exponent needs", 2},
+    {"1 2", "something follows", 2},
+    {"{}x", "something follows", 2},
+    {"[1,]", "comma before", 3},
+    {"[,1]", "expected a value", 1},
+    {"[1 2]", "comma or ]", 3},
+    {"[1", "too early", 2},
+    {"[1}", "comma or ]", 2},
+    {"{\"a\" 1}", "colon", 5},
+    {"{\"a\":1,}", "comma before", 7},
+    {"{a:1}", "double quotes", 1},
+    {"{1:1}", "double quotes", 1},
+    {"{\"a\":}", "expected a value", 5},
+    {"'a'", "expected a value", 0},
+    {"\"a", "not closed", 2},
+    {"\"\\", "not closed", 2},
+    {"\"\\x41\"", "does not have", 3},
+    {"\"\\u12g4\"", "hex digits", 3},
+    {"\"\\ud800\"", "surrogate", 7},
+    {"\"\\udc00\"", "surrogate", 7},
+    {"\"\\ud800\\u0041\"", "surrogate", 13},
+    {"\"a\nb\"", "control byte", 2},
+    {"\"\xff\"", "not UTF-8", 1},
+    {"\"\xc0\x80\"", "not UTF-8", 1},
+    {"\"\xed\xa0\x80\"", "not UTF-8", 1},
+    {"\"\xf4\x90\x80\x80\"", "not UTF-8", 1},
+    {"\xef\xbb\xbf{}", "expected a value", 0},
+    {"// x\n1", "expected a value", 0},
+};
 static void test_refused(void)
 {
-    static const struct {
-        const char *text, *problem;
-        size_t byte;
-    } cases[] = {
-        {"", "nothing", 0},
-        {" \n", "nothing", 2},
-        {"nul", "expected a value", 0},
-        {"NaN", "expected a value", 0},
-        {"[Infinity]", "expected a value", 1},
-        {"-Infinity", "digit behind its sign", 1},
-        {"01", "leading zero", 1},
-        {"-01", "leading zero", 2},
-        {"0x10", "something follows", 1},
-        {"+1", "expected a value", 0},
-        {".5", "expected a value", 0},
-        {"5.", "digit behind its point", 2},
-        {"1e", "exponent needs", 2},
-        {"1 2", "something follows", 2},
-        {"{}x", "something follows", 2},
-        {"[1,]", "comma before", 3},
-        {"[,1]", "expected a value", 1},
-        {"[1 2]", "comma or ]", 3},
-        {"[1", "too early", 2},
-        {"[1}", "comma or ]", 2},
-        {"{\"a\" 1}", "colon", 5},
-        {"{\"a\":1,}", "comma before", 7},
-        {"{a:1}", "double quotes", 1},
-        {"{1:1}", "double quotes", 1},
-        {"{\"a\":}", "expected a value", 5},
-        {"'a'", "expected a value", 0},
-        {"\"a", "not closed", 2},
-        {"\"\\", "not closed", 2},
-        {"\"\\x41\"", "does not have", 3},
-        {"\"\\u12g4\"", "hex digits", 3},
-        {"\"\\ud800\"", "surrogate", 7},
-        {"\"\\udc00\"", "surrogate", 7},
-        {"\"\\ud800\\u0041\"", "surrogate", 13},
-        {"\"a\nb\"", "control byte", 2},
-        {"\"\xff\"", "not UTF-8", 1},
-        {"\"\xc0\x80\"", "not UTF-8", 1},
-        {"\"\xed\xa0\x80\"", "not UTF-8", 1},
-        {"\"\xf4\x90\x80\x80\"", "not UTF-8", 1},
-        {"\xef\xbb\xbf{}", "expected a value", 0},
-        {"// x\n1", "expected a value", 0},
-    };
     struct buf out = {0};
     struct jsonscan result;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         struct err err = {0};
         char byte[32];
-        CHECK(scan(cases[i].text, strlen(cases[i].text), &out, &result, &err) == -1);
+        CHECK(scan(refused[i].text, strlen(refused[i].text), &out, &result, &err) == -1);
         CHECK(err.kind == ERR_PARSE);
-        snprintf(byte, sizeof byte, "(byte %zu)", cases[i].byte);
-        if (strstr(err.message, cases[i].problem) == NULL || strstr(err.message, byte) == NULL) {
+        snprintf(byte, sizeof byte, "(byte %zu)", refused[i].byte);
+        if (strstr(err.message, refused[i].problem) == NULL || strstr(err.message, byte) == NULL) {
             harness_failed++;
-            printf("not ok - %s: \"%s\", not \"%s\" %s\n", cases[i].text, err.message, cases[i].problem,
+            printf("not ok - %s: \"%s\", not \"%s\" %s\n", refused[i].text, err.message, refused[i].problem,
                    byte);
         }
     }
