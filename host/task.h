@@ -108,6 +108,13 @@ void sched_free(struct sched *sched);
  * of the loop: may be called from a signal event. */
 void sched_request_dump(struct sched *sched);
 
+/* Called from the scheduler when a task started by vm_start has completed; results (or the one error
+ * value) are on the stack of L, which is valid during the call only. */
+typedef void (*task_done_fn)(void *ctx, lua_State *L, bool ok, int results, const char *traceback);
+
+/* Cancels every task of the VM; each gets grace_ms for its clean-up, then is ended. */
+void vm_stop(struct vm *vm, const char *reason, uint64_t grace_ms);
+
 /* Counts a thing of the VM that may wake tasks by itself though no task waits on it now (a listening
  * server, an attached console): while the count is above 0 the VM is not deadlocked. */
 void vm_source_add(struct vm *vm, int change);

@@ -11,7 +11,6 @@
 
 #include "host/random.h"
 #include "host/task.h"
-#include "host/vm.h"
 
 enum task_state {
     TASK_READY,    /* on the ready list: to be started, resumed or drained */

@@ -31,16 +31,9 @@ const char *vm_name(const struct vm *vm);
 /* The main Lua state: for main.c to load a script or set globals under lua_pcall; never for running one. */
 lua_State *vm_state(struct vm *vm);
 
-/* Called from the scheduler when a task started by vm_start has completed; results (or the one error
- * value) are on the stack of L, which is valid during the call only. */
-typedef void (*task_done_fn)(void *ctx, lua_State *L, bool ok, int results, const char *traceback);
-
 /* Takes the function and nargs arguments from the top of vm_state(vm) and starts a task with them in the
  * VM's root scope.  [-(nargs + 1), +0, m] */
 struct task *vm_start(struct vm *vm, int nargs, task_done_fn done, void *ctx);
-
-/* Cancels every task of the VM; each gets grace_ms for its clean-up, then is ended. */
-void vm_stop(struct vm *vm, const char *reason, uint64_t grace_ms);
 
 /* Tasks that have not completed. */
 size_t vm_task_count(const struct vm *vm);

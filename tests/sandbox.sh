@@ -6,6 +6,7 @@
 export LC_ALL=C.UTF-8 TZ=UTC TERM=dumb
 for name in $(compgen -e); do
     case $name in
+    PERIGEE_SPEC_LIMIT) ;;
     *_proxy | *_PROXY | DEAI_* | SXWL_* | PERIGEE_* | LUA_PATH* | LUA_CPATH* | LUA_INIT* | CURL_CA_BUNDLE | SSL_CERT_*)
         unset "$name"
         ;;
