@@ -4,6 +4,8 @@
 --
 --   sxwl.create_job:fail=1, deai.start_inference:drop_after=10%, *.*:delay(3s)=0.05
 --
+-- A rule without a place, `delay=0.1`, is about every operation.
+--
 -- `faults.new(text, draw)` makes a set of them; `set:plan(service, operation)` is asked once for each call and
 -- answers with what is to happen to that call.  The draws are by rule and number of the call, so one seed
 -- gives one series of faults, and a rule more does not move the others.  What each fault does is in service.lua
@@ -145,18 +147,19 @@ local function allowed(kind, service, operation)
 end
 
 local function parse_rule(text)
-  local target, kind, argument, rest = text:match "^([^:%s]+):([%a_]+)(%b())(.*)$"
-  if not target then
-    target, kind, rest = text:match "^([^:%s]+):([%a_]+)(.*)$"
+  local target, what = text:match "^([^:%s]+):(.*)$"
+  local kind, argument, rest = (what or text):match "^([%a_]+)(%b())(.*)$"
+  if not kind then
+    kind, rest = (what or text):match "^([%a_]+)(.*)$"
     argument = "()"
   end
   local often = rest and rest:match "^=(.+)$"
-  if not target or (rest ~= "" and not often) then
+  if not kind or (rest ~= "" and not often) then
     refuse(text, "a rule is written service.operation:fault(argument)=how-often")
   elseif not KINDS[kind] then
     refuse(text, "no such fault; there are " .. table.concat(faults.kinds(), " "))
   end
-  local service, operation = parse_target(text, target)
+  local service, operation = parse_target(text, target or "*.*")
   if not allowed(kind, service, operation) then
     refuse(text, ("%s is for %s"):format(kind, table.concat(KINDS[kind].only, " ")))
   end
@@ -220,6 +223,11 @@ function set:plan(service, operation)
     end
   end
   return plan
+end
+
+--- Other rules in place of these, counted from now on.  Raises `invalid` and changes nothing if the text is wrong.
+function set:replace(text)
+  self.rules = faults.parse(text)
 end
 
 --- How often each rule was asked and fired: a list of { rule=, asked=, fired= }.

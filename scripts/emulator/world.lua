@@ -49,6 +49,17 @@ local function show_ledger(self, request, now)
   return service.json(200, wire.encode(summary))
 end
 
+-- GET /__faults: each rule, how often it was asked and fired.  POST: the body is the specification from now on.
+local function serve_faults(self, request)
+  if request.method == "POST" then
+    local ok, err = pcall(self.faults.replace, self.faults, request.body or "")
+    if not ok then
+      return service.text(400, type(err) == "table" and err.message or tostring(err))
+    end
+  end
+  return service.json(200, wire.encode(wire.array(self.faults:report())))
+end
+
 --- Answers a request to any of the three origins.
 function methods:handle(request, now)
   local path = request.path
@@ -60,6 +71,8 @@ function methods:handle(request, now)
     return self:handle_storage(request, now)
   elseif path == "/__ledger" and request.method == "GET" then
     return show_ledger(self, request, now)
+  elseif path == "/__faults" then
+    return serve_faults(self, request)
   end
   return service.proxy_page(404)
 end

@@ -59,7 +59,8 @@ describe("a fault specification", function()
       ["sxwl.create_job:fail(3)"] = "parentheses",
       ["sxwl.create_job:fail=often"] = "by chance",
       ["sxwl.create_job:fail=1.5"] = "by chance",
-      ["create_job"] = "service.operation",
+      ["create_job"] = "drop_after",
+      ["create job"] = "service.operation",
     } do
       local ok, err = pcall(faults.parse, text)
       assert.is_false(ok, text)
@@ -67,6 +68,25 @@ describe("a fault specification", function()
       assert.truthy(err.message:find(hint, 1, true), err.message)
       assert.truthy(err.message:find(text, 1, true), err.message)
     end
+  end)
+
+  it("is about every operation if it names none", function()
+    assert.near(0.5, plans("delay(500ms)", 1)[1].delay, 1e-9)
+    assert.same({ 2 }, fired("drop_after=#2", 3, "drop_after"))
+  end)
+
+  it("can be replaced while the emulator runs, all or nothing", function()
+    local c = client.new()
+    local function put(text)
+      return c:send("POST", "/__faults", text).status
+    end
+
+    assert.equal(200, put "sxwl.create_job:transient=1")
+    assert.equal(400, put "sxwl.create_job:transient=1, nonsense")
+    local first, second = select(2, c:sxwl_create()).status, select(2, c:sxwl_create()).status
+
+    assert.same({ 400, 200 }, { first, second })
+    assert.same({ { rule = "sxwl.create_job:transient=1", asked = 2, fired = 1 } }, json.decode(c:send("GET", "/__faults").body))
   end)
 
   it("may be empty", function()
