@@ -1,0 +1,18 @@
+/* spend.h (bindings) - the one spend kernel of the process as its VMs see it. */
+#ifndef PERIGEE_BINDINGS_SPEND_H
+#define PERIGEE_BINDINGS_SPEND_H
+
+#include <lua.h>
+
+#include "host/spend.h"
+
+/* [-0, +0, m] before any script runs in the VM.  The kernel must live until the VM is closed. */
+void spend_install(lua_State *L, struct spend *spend);
+
+/* [-0, +0, e] the kernel; raises `unavailable` in a VM that was given none. */
+struct spend *spend_of(lua_State *L);
+
+/* [-0, +0, -] the budget at index (bindings/budget.c makes them), or NULL if the value is none. */
+struct budget *budget_test(lua_State *L, int index);
+
+#endif
