@@ -8,6 +8,8 @@
 int luaopen_perigee_core_amount(lua_State *L);
 int luaopen_perigee_core_json(lua_State *L);
 int luaopen_perigee_core_sync(lua_State *L);
+int luaopen_perigee_core_budget(lua_State *L);
+int luaopen_perigee_core_spend(lua_State *L);
 int luaopen_perigee_core_task(lua_State *L);
 
 /* All of them, for struct vm_config; ends with {NULL, NULL}. */

@@ -246,6 +246,7 @@ static void request_describe(const struct op *op, struct buf *out)
 }
 
 static const struct op_type request_type = {.name = "spend.request",
+                                            .timed = true,
                                             .abort = request_abort,
                                             .finish = request_finish,
                                             .release = request_release,
