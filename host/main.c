@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "bindings/modules.h"
+#include "bindings/spend.h"
 #include "host/clock.h"
 #include "host/log.h"
 #include "host/loop.h"
@@ -16,6 +17,7 @@
 #include "host/mem.h"
 #include "host/random.h"
 #include "host/signals.h"
+#include "host/spend.h"
 #include "host/task.h"
 #include "host/vm.h"
 
@@ -26,6 +28,7 @@ struct run {
     struct clock *clock;
     struct sched *sched;
     struct signals *signals;
+    struct spend *spend;
     struct vm *vm;
     int signum;    /* that ended the run; 0 = none */
     int exit_code; /* of the script */
@@ -108,11 +111,15 @@ int main(int argc, char **argv)
     run.sched = sched_new(run.loop, run.clock, random_fresh_seed());
     run.signals = signals_start(run.loop, on_signal, &run);
     struct vm_config config = {.name = "script", .modules = binding_modules};
+    run.spend = spend_new(
+        &(struct spend_options){.timers = sched_timers(run.sched), .random = sched_random(run.sched)});
     run.vm = vm_new(run.sched, &config);
+    spend_install(vm_state(run.vm), run.spend);
     if (load_script(&run, argc, argv, script) != 0) run.exit_code = EXIT_ERROR;
     loop_run(run.loop);
     int status = exit_status(&run);
     vm_free(run.vm);
+    spend_free(run.spend);
     signals_stop(run.signals);
     sched_free(run.sched);
     loop_free(run.loop);
