@@ -26,7 +26,7 @@ endif
 
 # ---- What is linked: Debian packages, found with pkg-config ----------------------------------------------
 PKGS     := lua5.4 libuv libcurl libmicrohttpd nettle
-DEBS     := gcc make pkg-config liblua5.4-dev libuv1-dev libcurl4-openssl-dev libmicrohttpd-dev nettle-dev lua-cjson lua-busted
+DEBS     := gcc libc6-dev make pkg-config liblua5.4-dev libuv1-dev libcurl4-openssl-dev libmicrohttpd-dev nettle-dev lua-cjson lua-busted
 DEV_DEBS := lua-check clang clang-format libclang-rt-14-dev valgrind nginx-light
 
 # ---- Floors: a file includes only from floors below it, or from earlier in its own list ------------------
@@ -41,6 +41,7 @@ ENGINE_SRC  := $(call present,$(FLOOR0) $(FLOOR1) $(FLOOR2))
 LUA_SRC     := $(call present,$(FLOOR3)) $(wildcard bindings/*.c)
 PROGRAM_SRC := $(call present,$(FLOOR5))
 ALL_SRC     := $(ENGINE_SRC) $(LUA_SRC) $(PROGRAM_SRC)
+EMBED_LUA   := $(sort $(wildcard scripts/lib/*.lua scripts/emulator/*.lua scripts/policies/*.lua))
 
 # ---- Flags ------------------------------------------------------------------------------------------------
 WARN := -Wall -Wextra -Wshadow -Wundef -Wwrite-strings -Wstrict-prototypes -Wmissing-prototypes \
@@ -74,6 +75,15 @@ MISSING := $(shell command -v pkg-config >/dev/null || echo pkg-config; command 
 ifneq ($(strip $(MISSING)),)
 $(error missing: $(strip $(MISSING)). `make deps` installs what is needed on Debian)
 endif
+
+# A stamp is touched only when what it records changes: compiler and flags; the list of embedded files; the
+# list of objects (a file that is taken away changes neither of the others).
+RECORD_flags    = $(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL)
+RECORD_embedded = $(EMBED_LUA)
+RECORD_objects  = $(ALL_SRC)
+print_record = printf '%s\n' '$(subst ','\'',$(RECORD_$(1)))'
+record = $(shell mkdir -p $(BUILD); $(print_record) | cmp -s - $(BUILD)/$(1).stamp || $(print_record) > $(BUILD)/$(1).stamp)
+$(call record,flags)$(call record,embedded)$(call record,objects)
 endif
 
 OBJ = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -82,17 +92,9 @@ PROGRAM := $(BUILD)/perigee
 .PHONY: all
 all: $(PROGRAM) ## build build/<MODE>/perigee
 
-# A stamp is touched only when what it records changes: compiler and flags; the list of embedded files; the
-# list of objects (a file that is taken away changes neither of the others).
-record = @mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(1))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(1))' > $@
-.PHONY: FORCE
-FORCE:
-$(BUILD)/flags.stamp: FORCE
-	$(call record,$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL))
-$(BUILD)/embedded.stamp: FORCE
-	$(call record,$(EMBED_LUA))
-$(BUILD)/objects.stamp: FORCE
-	$(call record,$(ALL_SRC))
+# Only after a `clean` in the same call.
+$(BUILD)/%.stamp:
+	@mkdir -p $(@D); $(call print_record,$*) > $@
 
 $(BUILD)/%.o: %.c $(BUILD)/flags.stamp
 	@mkdir -p $(@D)
@@ -100,7 +102,6 @@ $(BUILD)/%.o: %.c $(BUILD)/flags.stamp
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 # ---- Lua that travels inside the program ------------------------------------------------------------------
-EMBED_LUA := $(sort $(wildcard scripts/lib/*.lua scripts/emulator/*.lua scripts/policies/*.lua))
 $(BUILD)/embedded.c: $(EMBED_LUA) scripts/embed.awk $(BUILD)/embedded.stamp
 	$(SAY) "  EMBED   $@"
 	$(Q)LC_ALL=C awk -f scripts/embed.awk $(EMBED_LUA) > $@
@@ -193,9 +194,10 @@ ROOT := $(DESTDIR)$(INSTALL_PREFIX)
 install: ## build MODE=release and install under PREFIX (DESTDIR= in front)
 	$(Q)$(MAKE) --no-print-directory MODE=$(if $(filter command line environment,$(origin MODE)),$(MODE),release) install-files
 install-files: $(PROGRAM)
-	install -d '$(ROOT)/bin' '$(ROOT)/share/doc/perigee' '$(ROOT)/share/perigee'
+	install -d '$(ROOT)/bin' '$(ROOT)/share/doc/perigee/docs' '$(ROOT)/share/perigee'
 	install -m 755 $(PROGRAM) '$(ROOT)/bin/perigee'
-	install -m 644 README.md LICENSE CHANGELOG.md $(wildcard docs/*.md) '$(ROOT)/share/doc/perigee'
+	install -m 644 README.md CONTRIBUTING.md LICENSE CHANGELOG.md '$(ROOT)/share/doc/perigee'
+	install -m 644 $(wildcard docs/*.md) '$(ROOT)/share/doc/perigee/docs'
 	for d in stubs examples policies; do [ ! -d scripts/$$d ] || cp -R --no-preserve=ownership scripts/$$d '$(ROOT)/share/perigee/'; done
 
 .PHONY: clean
