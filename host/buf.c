@@ -135,16 +135,25 @@ static void put_json_ascii(struct buf *b, unsigned char c)
     }
 }
 
+/* Bytes at the start of s that stand for themselves in a JSON string. */
+static size_t plain_run(const unsigned char *s, size_t n)
+{
+    size_t i = 0;
+    while (i < n && s[i] >= 0x20 && s[i] < 0x7f && s[i] != '"' && s[i] != '\\') i++;
+    return i;
+}
+
 void buf_put_json_string(struct buf *b, const char *s, size_t n)
 {
     const unsigned char *p = (const unsigned char *)s;
     buf_putc(b, '"');
     for (size_t i = 0; i < n;) {
-        size_t len = buf_utf8_length(p + i, n - i);
-        if (len == 1)
-            put_json_ascii(b, p[i]);
-        else if (len == 0)
+        size_t len = plain_run(p + i, n - i);
+        if (len == 0) len = buf_utf8_length(p + i, n - i);
+        if (len == 0)
             buf_puts(b, "\\ufffd");
+        else if (len == 1)
+            put_json_ascii(b, p[i]);
         else
             buf_append(b, p + i, len);
         i += len ? len : 1;
