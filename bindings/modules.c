@@ -4,6 +4,7 @@
 const luaL_Reg binding_modules[] = {
     {"perigee.core.amount", luaopen_perigee_core_amount},
     {"perigee.core.json", luaopen_perigee_core_json},
+    {"perigee.core.server", luaopen_perigee_core_server},
     {"perigee.core.sync", luaopen_perigee_core_sync},
     {"perigee.core.budget", luaopen_perigee_core_budget},
     {"perigee.core.spend", luaopen_perigee_core_spend},

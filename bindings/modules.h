@@ -7,6 +7,7 @@
 /* [-0, +1, e] each returns the table of its module. */
 int luaopen_perigee_core_amount(lua_State *L);
 int luaopen_perigee_core_json(lua_State *L);
+int luaopen_perigee_core_server(lua_State *L);
 int luaopen_perigee_core_sync(lua_State *L);
 int luaopen_perigee_core_budget(lua_State *L);
 int luaopen_perigee_core_spend(lua_State *L);
