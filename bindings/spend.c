@@ -325,7 +325,7 @@ static void set_count(lua_State *L, const char *field, uint64_t n)
     lua_setfield(L, -2, field);
 }
 
-static void push_sums(lua_State *L, const struct spend *spend)
+static void push_sums(lua_State *L, struct spend *spend)
 {
     size_t count = spend_sums_count(spend);
     lua_createtable(L, (int)count, 0);
@@ -346,7 +346,7 @@ static void push_sums(lua_State *L, const struct spend *spend)
 /* spend.figures() -> counters, denied = {code = n}, sums = { {currency=, held=, …}, … } */
 static int l_figures(lua_State *L)
 {
-    const struct spend *spend = spend_of(L);
+    struct spend *spend = spend_of(L);
     const struct spend_counters *c = spend_counters(spend);
     lua_createtable(L, 0, 13);
     set_count(L, "requested", c->requested);

@@ -34,6 +34,7 @@ struct spend *spend_new(const struct spend_options *options)
     spend->unknown_after_ms = options->unknown_after_ms ? options->unknown_after_ms : UNKNOWN_AFTER_MS;
     list_init(&spend->permits);
     list_init(&spend->answers);
+    list_init(&spend->doubts);
     return spend;
 }
 
@@ -78,9 +79,10 @@ size_t spend_sums_count(const struct spend *spend)
     return spend->sum_count;
 }
 
-struct spend_sums spend_sums(const struct spend *spend, size_t index)
+struct spend_sums spend_sums(struct spend *spend, size_t index)
 {
     assert(index < spend->sum_count);
+    permit_presume_due(spend);
     return spend->sums[index];
 }
 

@@ -129,7 +129,7 @@ enum spend_outcome {
 
 /* All of it is copied. */
 struct spend_request {
-    const char *operation; /* "deai.inference" */
+    const char *operation; /* "start_inference", without the service */
     const char *service;   /* "deai", "sxwl" */
     const char *account;   /* who pays; may be NULL */
     const char *key;       /* what it is about (jobName, jobID); may be NULL */
@@ -253,6 +253,6 @@ struct spend_sums {
 
 const struct spend_counters *spend_counters(const struct spend *spend);
 size_t spend_sums_count(const struct spend *spend);
-struct spend_sums spend_sums(const struct spend *spend, size_t index);
+struct spend_sums spend_sums(struct spend *spend, size_t index);
 
 #endif

@@ -35,9 +35,9 @@ static int64_t floor_div(int64_t a, int64_t b)
 }
 
 /* The number of the window that holds the wall time given. */
-static int64_t window_number(enum budget_window window, int64_t wall_ms, int offset_minutes)
+static int64_t window_number(enum budget_window window, int64_t now_ms, int offset_minutes)
 {
-    int64_t s = floor_div(wall_ms, 1000) + (int64_t)offset_minutes * 60;
+    int64_t s = floor_div(now_ms, 1000) + (int64_t)offset_minutes * 60;
     time_t when = (time_t)s;
     struct tm tm;
     switch (window) {
@@ -51,6 +51,11 @@ static int64_t window_number(enum budget_window window, int64_t wall_ms, int off
     }
 }
 
+static int64_t wall_ms(const struct budget *budget)
+{
+    return clock_wall_ms(timers_clock(budget->spend->timers));
+}
+
 static struct amount nothing_in(const struct budget_row *row)
 {
     struct amount zero = {.low = 0};
@@ -61,10 +66,10 @@ static struct amount nothing_in(const struct budget_row *row)
 /* Opens the present window of each row.  Forwards only: a clock that jumps back reopens nothing. */
 static void roll(struct budget *budget)
 {
-    int64_t wall_ms = clock_wall_ms(budget->clock);
+    int64_t now_ms = wall_ms(budget);
     for (size_t i = 0; i < budget->row_count; i++) {
         struct budget_row *row = &budget->rows[i];
-        int64_t number = window_number(row->window, wall_ms, budget->offset_minutes);
+        int64_t number = window_number(row->window, now_ms, budget->offset_minutes);
         if (number <= row->number) continue;
         row->number = number;
         row->held = row->unknown = row->spent = nothing_in(row);
@@ -87,7 +92,7 @@ static struct budget_row *add_row(struct budget *budget, enum budget_window wind
     row->window = window;
     memcpy(row->limit.currency, currency, AMOUNT_CURRENCY_SIZE);
     row->held = row->unknown = row->spent = row->limit;
-    row->number = window_number(window, clock_wall_ms(budget->clock), budget->offset_minutes);
+    row->number = window_number(window, wall_ms(budget), budget->offset_minutes);
     return row;
 }
 
@@ -114,7 +119,7 @@ struct budget *budget_new(struct spend *spend, const struct budget_spec *spec, s
     if (check_spec(spec, err) < 0) return NULL;
     struct budget *budget = mem_alloc(sizeof *budget);
     budget->refs = 1;
-    budget->clock = timers_clock(spend->timers);
+    budget->spend = spend;
     if (spec->name) memcpy(budget->name, spec->name, strlen(spec->name));
     budget->offset_minutes = spec->offset_minutes;
     budget->warn_percent = spec->warn_percent;
@@ -180,6 +185,7 @@ static struct amount left_of(const struct budget_row *row)
 struct budget_line budget_line(struct budget *budget, size_t index)
 {
     assert(index < budget->row_count);
+    permit_presume_due(budget->spend);
     roll(budget);
     const struct budget_row *row = &budget->rows[index];
     return (struct budget_line){.window = row->window,

@@ -19,7 +19,7 @@ struct budget_row {
 
 struct budget {
     size_t refs;
-    const struct clock *clock;
+    struct spend *spend; /* for its clock, and for what is presumed spent by now */
     char name[BUDGET_NAME_MAX + 1];
     int offset_minutes, warn_percent;
     bool group;
@@ -85,7 +85,8 @@ struct permit {
     spend_intent_done_fn intent_done;
     void *ctx;
 
-    struct timer presume; /* while the outcome is unknown */
+    struct list_node doubt; /* spend->doubts, while the outcome is unknown and not presumed */
+    uint64_t presume_at_ms;
 };
 
 struct spend {
@@ -100,6 +101,7 @@ struct spend {
 
     struct list_node permits;
     struct list_node answers;
+    struct list_node doubts; /* by presume_at_ms */
     struct timer answer_timer;
     uint64_t last_number;
 
@@ -117,6 +119,9 @@ void permit_free(struct permit *permit);
 
 /* The store holds the price now: so do the figures. */
 void permit_hold(struct permit *permit);
+
+/* Unknown outcomes that are old enough count as spent from here on; called before figures are read. */
+void permit_presume_due(struct spend *spend);
 
 /* Nothing is held any more. */
 void permit_give_back(struct permit *permit);

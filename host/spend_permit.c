@@ -51,7 +51,7 @@ struct permit *permit_new(struct spend *spend, const struct spend_request *reque
 
 void permit_free(struct permit *permit)
 {
-    timer_stop(permit->spend->timers, &permit->presume);
+    list_remove(&permit->doubt);
     list_remove(&permit->node);
     list_remove(&permit->answer);
     for (size_t i = 0; i < permit->booking_count; i++) budget_unref(permit->bookings[i].budget);
@@ -97,14 +97,24 @@ void permit_give_back(struct permit *permit)
     permit->spend->counters.released++;
 }
 
-/* Counts now as spent, without an end to the doubt: what is found out later still corrects it. */
-static void presume_cb(struct timer *timer)
+/* Counts as spent, without an end to the doubt: what is found out later still corrects it. */
+static void presume(struct permit *permit)
 {
-    struct permit *permit = LIST_ENTRY(timer, struct permit, presume);
-    if (permit->bucket == BUCKET_UNKNOWN)
-        move(permit, BUCKET_SPENT, &permit->price, (struct spend_part){.presumed = true});
+    list_remove(&permit->doubt);
+    if (permit->priced) move(permit, BUCKET_SPENT, &permit->price, (struct spend_part){.presumed = true});
     log_write(LOG_LEVEL_WARN, "spend.presumed_spent", LOG_INT("permit", (int64_t)permit->number),
               LOG_STR("operation", permit->operation));
+}
+
+void permit_presume_due(struct spend *spend)
+{
+    struct list_node *first;
+    uint64_t now_ms = clock_now_ms(timers_clock(spend->timers));
+    while ((first = list_first(&spend->doubts))) {
+        struct permit *permit = LIST_ENTRY(first, struct permit, doubt);
+        if (permit->presume_at_ms > now_ms) return;
+        presume(permit);
+    }
 }
 
 /* ---- transitions -------------------------------------------------------------------------------------- */
@@ -121,7 +131,7 @@ static void enter(struct permit *permit, enum permit_state state)
 {
     struct spend *spend = permit->spend;
     if (permit->state == PERMIT_UNKNOWN) {
-        timer_stop(spend->timers, &permit->presume);
+        list_remove(&permit->doubt);
         spend->counters.unknown--;
     }
     permit->state = state;
@@ -144,7 +154,8 @@ static void become_unknown(struct permit *permit)
     enter(permit, PERMIT_UNKNOWN);
     spend->counters.unknown++;
     move(permit, BUCKET_UNKNOWN, permit->priced ? &permit->price : NULL, permit->part);
-    timer_start_background(spend->timers, &permit->presume, spend->unknown_after_ms, presume_cb);
+    permit->presume_at_ms = clock_now_ms(timers_clock(spend->timers)) + spend->unknown_after_ms;
+    list_append(&spend->doubts, &permit->doubt);
 }
 
 int spend_answered(struct permit *permit, enum spend_outcome outcome, const char *remote_id, struct err *err)
