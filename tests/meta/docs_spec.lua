@@ -33,7 +33,7 @@ local function opening_comment(text)
 end
 
 local function public_modules()
-  local names = {}
+  local names = { "error" } -- C alone, host/luax.c
   for _, name in ipairs(sorted_names("scripts/lib", "^(.+)%.lua$")) do
     local charter = opening_comment(read("scripts/lib/" .. name .. ".lua"))
     if not charter:find "^%-%- internal: " then names[#names + 1] = name end
@@ -135,6 +135,14 @@ describe("scripts/lib", function()
 end)
 
 describe("docs", function()
+  it("have every kind of error that host/err.c names", function()
+    local page, missing = read "docs/error.md", {}
+    for kind in read("host/err.c"):gmatch 'case ERR_[%u_]+: return "([%l_]+)"' do
+      if not page:find("| `" .. kind .. "` |", 1, true) then missing[#missing + 1] = kind end
+    end
+    assert.are.same({}, missing)
+  end)
+
   it("have valid Lua in every lua block", function()
     local pages = { "README.md" }
     for _, name in ipairs(sorted_names("docs", "^(.+%.md)$")) do pages[#pages + 1] = "docs/" .. name end
