@@ -1,0 +1,91 @@
+/* log.c - perigee.core.log: structured log lines from Lua.
+ *
+ *   write(level, event, fields)  fields: a list key, value, key, value … of strings, numbers, booleans
+ *   enabled(level)               whether such a line would be written
+ *   set_level(name), set_format("text"|"json")
+ * scripts/lib/log.lua makes words and values fit; here they are only copied out.
+ */
+#include "bindings/modules.h"
+
+#include <string.h>
+
+#include "host/log.h"
+#include "host/luax.h"
+
+static enum log_level check_level(lua_State *L, int index)
+{
+    enum log_level level = LOG_LEVEL_OFF;
+    const char *name = luaL_checkstring(L, index);
+    if (log_level_parse(name, &level) != 0)
+        luax_invalid(L, "log: '%s' is no level; debug, info, warn, error or off is", name);
+    return level;
+}
+
+/* [-0, +0, e] the pair at i and i + 1 of the list; the list keeps the strings. */
+static void read_field(lua_State *L, int list, lua_Integer i, struct log_field *field)
+{
+    lua_rawgeti(L, list, i);
+    lua_rawgeti(L, list, i + 1);
+    field->key = luax_string(L, -2, NULL);
+    if (field->key == NULL) luax_invalid(L, "log: field %d has no name", (int)(i / 2 + 1));
+    switch (lua_type(L, -1)) {
+    case LUA_TBOOLEAN:
+        field->type = LOG_BOOLEAN;
+        field->integer = lua_toboolean(L, -1);
+        break;
+    case LUA_TNUMBER:
+        field->type = lua_isinteger(L, -1) ? LOG_INTEGER : LOG_NUMBER;
+        field->integer = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
+        field->number = lua_tonumber(L, -1);
+        break;
+    default:
+        field->type = LOG_STRING;
+        field->string = luax_string(L, -1, &field->len);
+        if (field->string == NULL) luax_invalid(L, "log: field %s is no plain value", field->key);
+    }
+    lua_pop(L, 2);
+}
+
+static int l_write(lua_State *L)
+{
+    enum log_level level = check_level(L, 1);
+    const char *event = luaL_checkstring(L, 2);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    if (!log_enabled(level)) return 0;
+    lua_Integer n = luaL_len(L, 3) / 2;
+    struct log_field *fields = lua_newuserdatauv(L, (size_t)n * sizeof *fields + 1, 0);
+    memset(fields, 0, (size_t)n * sizeof *fields);
+    for (lua_Integer i = 0; i < n; i++) read_field(L, 3, 2 * i + 1, &fields[i]);
+    log_event(level, event, fields, (size_t)n);
+    return 0;
+}
+
+static int l_enabled(lua_State *L)
+{
+    lua_pushboolean(L, log_enabled(check_level(L, 1)));
+    return 1;
+}
+
+static int l_set_level(lua_State *L)
+{
+    log_set_level(check_level(L, 1));
+    return 0;
+}
+
+static int l_set_format(lua_State *L)
+{
+    static const char *const names[] = {"text", "json", NULL};
+    log_set_format(luaL_checkoption(L, 1, NULL, names) == 0 ? LOG_FORMAT_TEXT : LOG_FORMAT_JSON);
+    return 0;
+}
+
+int luaopen_perigee_core_log(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"write", l_write},
+                                         {"enabled", l_enabled},
+                                         {"set_level", l_set_level},
+                                         {"set_format", l_set_format},
+                                         {NULL, NULL}};
+    luaL_newlib(L, functions);
+    return 1;
+}

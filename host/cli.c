@@ -1,0 +1,281 @@
+/* cli.c - parsing the command line by the tables. */
+#include "host/cli.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/luax.h"
+
+static const struct cli_command *find_command(const char *name)
+{
+    for (const struct cli_command *c = cli_commands; c->name; c++)
+        if (strcmp(c->name, name) == 0) return c;
+    return NULL;
+}
+
+/* ---- values ------------------------------------------------------------------------------------------- */
+
+static bool is_choice(const char *choices, const char *value)
+{
+    size_t n = strlen(value);
+    for (const char *word = choices; *word;) {
+        size_t len = strcspn(word, "|");
+        if (len == n && memcmp(word, value, n) == 0) return true;
+        word += len + (word[len] == '|');
+    }
+    return false;
+}
+
+static int parse_count(const char *value, int64_t *count)
+{
+    char *end;
+    errno = 0;
+    *count = isdigit((unsigned char)value[0]) ? strtoll(value, &end, 10) : -1;
+    return *count >= 0 && *end == '\0' && errno == 0 ? 0 : -1;
+}
+
+static int parse_size(const char *value, int64_t *bytes)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    errno = 0;
+    if (!isdigit((unsigned char)value[0])) return -1;
+    *bytes = strtoll(value, &end, 10);
+    const char *unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
+    if (*end && unit == NULL) return -1;
+    int shift = unit ? 10 * (int)(unit - units + 1) : 0;
+    if (errno != 0 || *bytes > INT64_MAX >> shift) return -1;
+    *bytes <<= shift;
+    return unit && end[1] != '\0' ? -1 : 0;
+}
+
+static int parse_rate(const char *value, double *rate)
+{
+    char *end;
+    *rate = strtod(value, &end);
+    return end != value && *end == '\0' && *rate > 0 && isfinite(*rate) ? 0 : -1;
+}
+
+/* What a right value looks like, or NULL if this one is right. */
+static const char *complaint(const struct cli_option *option, const char *value)
+{
+    int64_t integer;
+    uint64_t ms;
+    double number;
+    switch (option->type) {
+    case CLI_FLAG: return "no value";
+    case CLI_TEXT: return *value ? NULL : "a value that is not empty";
+    case CLI_COUNT: return parse_count(value, &integer) == 0 ? NULL : "a whole number";
+    case CLI_DURATION: return luax_parse_duration(value, &ms) == 0 ? NULL : "a time such as 30s, 5m or 2h";
+    case CLI_SIZE: return parse_size(value, &integer) == 0 ? NULL : "a size such as 512M or 2G";
+    case CLI_RATE: return parse_rate(value, &number) == 0 ? NULL : "a number above 0";
+    case CLI_CHOICE: return is_choice(option->choices, value) ? NULL : option->choices;
+    }
+    return NULL;
+}
+
+/* ---- options ------------------------------------------------------------------------------------------ */
+
+/* Appends ", did you mean --NAME?" when an option has a name like that. */
+static void suggest_option(struct buf *message, const struct cli_command *command, const char *name)
+{
+    const char *names[CLI_MOST_OPTIONS + 1] = {0};
+    for (int i = 0; command->options[i].name; i++) names[i] = command->options[i].name;
+    const char *nearest = luax_nearest(name, names);
+    if (nearest) buf_printf(message, ", did you mean --%s?", nearest);
+}
+
+static int unknown_option(struct cli *cli, const char *word, size_t n, struct buf *message)
+{
+    struct buf name = {0};
+    buf_append(&name, word, n);
+    buf_printf(message, "%s: unknown option %s", cli->command->name, buf_str(&name));
+    suggest_option(message, cli->command, name.data + strspn(name.data, "-"));
+    buf_deinit(&name);
+    return -1;
+}
+
+static int set_value(struct cli *cli, int i, const char *shown, const char *value, struct buf *message)
+{
+    const struct cli_option *option = &cli->command->options[i];
+    if (cli->values[i] && option->type != CLI_FLAG) {
+        buf_printf(message, "%s: %s is given twice", cli->command->name, shown);
+        return -1;
+    }
+    const char *wanted = option->type == CLI_FLAG ? NULL : complaint(option, value);
+    if (wanted) {
+        buf_printf(message, "%s: %s takes %s, not '%s'", cli->command->name, shown, wanted, value);
+        return -1;
+    }
+    cli->values[i] = value;
+    if (strcmp(option->name, "help") == 0) cli->help = true;
+    return 0;
+}
+
+/* Takes the option in argv[at] and its value; returns the index of the next word, or -1. */
+static int take_option(struct cli *cli, int argc, char **argv, int at, struct buf *message)
+{
+    const struct cli_option *options = cli->command->options;
+    const char *word = argv[at], *value = NULL;
+    bool is_long = word[1] == '-';
+    size_t n = is_long ? strcspn(word, "=") : 2;
+    int i = 0;
+    for (; options[i].name; i++)
+        if (is_long ? strlen(options[i].name) == n - 2 && memcmp(options[i].name, word + 2, n - 2) == 0
+                    : options[i].letter == word[1])
+            break;
+    if (options[i].name == NULL) return unknown_option(cli, word, n, message);
+    if (word[n] != '\0') value = word + n + (is_long ? 1 : 0);
+    char shown[40] = {0};
+    memcpy(shown, word, n < sizeof shown - 1 ? n : sizeof shown - 1);
+    if (options[i].type == CLI_FLAG) {
+        if (value) {
+            buf_printf(message, "%s: %s takes no value", cli->command->name, shown);
+            return -1;
+        }
+        value = "";
+    } else if (value == NULL) {
+        if (at + 1 >= argc) {
+            buf_printf(message, "%s: %s needs %s", cli->command->name, shown, options[i].argument);
+            return -1;
+        }
+        value = argv[++at];
+    }
+    return set_value(cli, i, shown, value, message) == 0 ? at + 1 : -1;
+}
+
+static bool has_value(const struct cli *cli, const char *name)
+{
+    for (int i = 0; cli->command->options[i].name; i++)
+        if (strcmp(cli->command->options[i].name, name) == 0) return cli->values[i] != NULL;
+    return false;
+}
+
+static int parse_command(struct cli *cli, int argc, char **argv, int at, struct buf *message)
+{
+    while (at < argc && argv[at][0] == '-' && argv[at][1] != '\0') {
+        if (strcmp(argv[at], "--") == 0) {
+            at++;
+            break;
+        }
+        at = take_option(cli, argc, argv, at, message);
+        if (at < 0) return -1;
+    }
+    cli->args = argv + at;
+    cli->arg_count = argc - at;
+    if (cli->help) return 0;
+    if (!cli->command->takes_script && cli->arg_count > 0) {
+        buf_printf(message, "%s: '%s' is not an option", cli->command->name, cli->args[0]);
+        return -1;
+    }
+    if (cli->command->takes_script && cli->arg_count == 0 && !has_value(cli, "execute")) {
+        buf_printf(message, "%s: no script given; a file, - for standard input, or -e CODE",
+                   cli->command->name);
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- the first word ----------------------------------------------------------------------------------- */
+
+static int not_a_command(const char *word, struct buf *message)
+{
+    const char *names[] = {"run", "emulator", "help", NULL};
+    buf_printf(message, "'%s' is neither a command nor a file", word);
+    const char *nearest = luax_nearest(word, names);
+    if (nearest) buf_printf(message, ", did you mean `perigee %s`?", nearest);
+    return -1;
+}
+
+static int parse_help(struct cli *cli, int argc, char **argv, struct buf *message)
+{
+    cli->help = true;
+    if (argc < 3) return 0;
+    cli->command = find_command(argv[2]);
+    return cli->command ? 0 : not_a_command(argv[2], message);
+}
+
+static int parse_version(struct cli *cli, int argc, char **argv, struct buf *message)
+{
+    cli->version = true;
+    if (argc < 3) return 0;
+    cli->json = strcmp(argv[2], "--json") == 0;
+    if (cli->json && argc == 3) return 0;
+    buf_printf(message, "--version: '%s' is not an option; --json is", argv[cli->json ? 3 : 2]);
+    return -1;
+}
+
+int cli_parse(struct cli *cli, int argc, char **argv, struct buf *message)
+{
+    memset(cli, 0, sizeof *cli);
+    if (argc < 2) {
+        buf_puts(message, "a command or a script is missing");
+        return -1;
+    }
+    const char *first = argv[1];
+    if (strcmp(first, "help") == 0 || strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0)
+        return parse_help(cli, argc, argv, message);
+    if (strcmp(first, "--version") == 0 || strcmp(first, "-V") == 0)
+        return parse_version(cli, argc, argv, message);
+    cli->command = find_command(first);
+    if (cli->command) return parse_command(cli, argc, argv, 2, message);
+    if (first[0] != '-' && access(first, F_OK) != 0 && strpbrk(first, "./") == NULL)
+        return not_a_command(first, message);
+    cli->command = find_command("run");
+    return parse_command(cli, argc, argv, 1, message);
+}
+
+/* ---- to Lua ------------------------------------------------------------------------------------------- */
+
+/* [-0, +1, e] */
+static void push_value(lua_State *L, const struct cli_option *option, const char *value)
+{
+    int64_t integer = 0;
+    uint64_t ms = 0;
+    double number = 0;
+    switch (option->type) {
+    case CLI_FLAG: lua_pushboolean(L, 1); break;
+    case CLI_TEXT:
+    case CLI_CHOICE: lua_pushstring(L, value); break;
+    case CLI_COUNT:
+        parse_count(value, &integer);
+        lua_pushinteger(L, integer);
+        break;
+    case CLI_SIZE:
+        parse_size(value, &integer);
+        lua_pushinteger(L, integer);
+        break;
+    case CLI_DURATION:
+        luax_parse_duration(value, &ms);
+        lua_pushnumber(L, (lua_Number)ms / 1000);
+        break;
+    case CLI_RATE:
+        parse_rate(value, &number);
+        lua_pushnumber(L, number);
+        break;
+    }
+}
+
+void cli_push(lua_State *L, const struct cli *cli)
+{
+    lua_newtable(L);
+    lua_pushstring(L, cli->command->name);
+    lua_setfield(L, -2, "command");
+    lua_createtable(L, cli->arg_count, 0);
+    for (int i = 0; i < cli->arg_count; i++) {
+        lua_pushstring(L, cli->args[i]);
+        lua_rawseti(L, -2, i + 1);
+    }
+    lua_setfield(L, -2, "args");
+    for (int i = 0; cli->command->options[i].name; i++) {
+        if (cli->values[i] == NULL) continue;
+        luaL_gsub(L, cli->command->options[i].name, "-", "_");
+        push_value(L, &cli->command->options[i], cli->values[i]);
+        lua_rawset(L, -3);
+    }
+}

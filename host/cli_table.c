@@ -1,0 +1,61 @@
+/* cli_table.c - the commands and their options, as data. */
+#include "host/cli.h"
+
+/* Options every command understands that runs Lua. */
+#define COMMON_OPTIONS                                                                                       \
+    {"seed", 0, CLI_COUNT, "N", NULL, "seed of jitter, sampling and faults, to repeat a run"},               \
+        {"log-level",                                                                                        \
+         0,                                                                                                  \
+         CLI_CHOICE,                                                                                         \
+         "LEVEL",                                                                                            \
+         "debug|info|warn|error|off",                                                                        \
+         "least level of log lines (default: warn)"},                                                        \
+        {"log-format", 0, CLI_CHOICE, "FORMAT", "text|json", "log lines for people or for machines"},        \
+        {"quiet", 'q', CLI_FLAG, NULL, NULL, "no notices, no progress, no summary; errors only"},            \
+    {                                                                                                        \
+        "help", 'h', CLI_FLAG, NULL, NULL, "this text"                                                       \
+    }
+
+static const struct cli_option run_options[] = {
+    {"execute", 'e', CLI_TEXT, "CODE", NULL, "run CODE in place of a file"},
+    {"emulator", 0, CLI_FLAG, NULL, NULL,
+     "start an emulator of both services and point the clients at it: no account, no cost"},
+    {"timeout", 0, CLI_DURATION, "DURATION", NULL, "end the script after this time with exit code 124"},
+    {"budget", 0, CLI_TEXT, "AMOUNT", NULL, "most the run may spend, such as '5 CCD' or '5 CCD, 20 CNY'"},
+    {"require-budget", 0, CLI_FLAG, NULL, NULL, "refuse paid calls that no budget and no max_cost bounds"},
+    {"on-interrupt", 0, CLI_CHOICE, "WHAT", "stop|leave",
+     "remote jobs that can be stopped when the run is interrupted (default: stop on Ctrl-C at a terminal, "
+     "leave otherwise)"},
+    {"listen", 0, CLI_TEXT, "HOST:PORT", NULL, "where the receiver of callbacks listens"},
+    {"public-url", 0, CLI_TEXT, "URL", NULL, "how services reach that receiver from outside"},
+    {"max-memory", 0, CLI_SIZE, "SIZE", NULL, "most memory the script may use, such as 512M"},
+    {"env-file", 0, CLI_TEXT, "FILE", NULL, "read variables from FILE (NAME=value lines)"},
+    {"summary", 0, CLI_TEXT, "FILE.json", NULL, "write the closing summary as JSON to FILE.json as well"},
+    {"no-progress", 0, CLI_FLAG, NULL, NULL, "no progress bars and no progress lines"},
+    COMMON_OPTIONS,
+    {0},
+};
+
+static const struct cli_option emulator_options[] = {
+    {"listen", 0, CLI_TEXT, "HOST:PORT", NULL,
+     "where it listens (default: 127.0.0.1:8420; port 0 takes a free one)"},
+    {"faults", 0, CLI_TEXT, "FAULTS", NULL, "faults to inject, such as 'drop_after=0.05,delay=0.1'"},
+    {"speed", 0, CLI_RATE, "FACTOR", NULL, "how much faster than life jobs go (default: 1)"},
+    {"era", 0, CLI_CHOICE, "ERA", "A|B", "which generation of the SXWL interface it speaks (default: B)"},
+    COMMON_OPTIONS,
+    {0},
+};
+
+const struct cli_command cli_commands[] = {
+    {"run", "[options] FILE [args…]", "run an automation script",
+     "FILE is a Lua script; - reads it from standard input; -e CODE takes its place.  What follows FILE is\n"
+     "the script's own (the table arg).  `perigee FILE …` is short for `perigee run FILE …`.\n\n"
+     "Exit codes: 0 done, 1 script error, 2 usage, 3 configuration or credentials, 4 denied by a gate,\n"
+     "5 outcome of a paid call unknown, 6 partly done, 70 stuck, 71 deadlock, 124 time-out,\n"
+     "129 130 143 ended by SIGHUP, SIGINT, SIGTERM; else what os.exit says.",
+     run_options, true},
+    {"emulator", "[options]", "serve an emulator of both services",
+     "Prints the addresses and variables that point perigee at it, and runs until it is interrupted.",
+     emulator_options, false},
+    {0},
+};

@@ -1,0 +1,261 @@
+-- perigee.config: settings and credentials, from wherever the user put them.  -- internal
+-- Order: flags, environment, --env-file, configuration file.  Nothing is read before somebody asks, so that
+-- a script that needs no settings starts without touching a file.  Secrets are registered for blanking the
+-- moment they are read, and are never part of a message.
+
+local core = require "perigee.core.config"
+local errors = require "perigee.error"
+
+local config = {}
+
+-- What can be set besides the options of `perigee run`: path in the file, variable, whether it is a secret
+-- (then NAME_FILE and field_file name a file that holds it).
+local settings = {
+  ["deai.email"] = { variable = "DEAI_EMAIL" },
+  ["deai.password"] = { variable = "DEAI_PASSWORD", secret = true },
+  ["deai.base_url"] = { variable = "DEAI_BASE_URL" },
+  ["sxwl.token"] = { variable = "SXWL_TOKEN", secret = true },
+  ["sxwl.base_url"] = { variable = "SXWL_BASE_URL" },
+  ["sxwl.prices"] = {},
+}
+
+-- Fields of the file that are not options of `perigee run`.
+local sections = {
+  deai = { "email", "password", "password_file", "base_url" },
+  sxwl = { "token", "token_file", "base_url", "prices" },
+}
+
+-- How a missing credential is got.
+local advice = {
+  ["deai.email"] = "It is the e-mail address of your account at the Distributed AI console (phoenix.global).",
+  ["deai.password"] = "It is the password of your account at the Distributed AI console (phoenix.global).",
+  ["sxwl.token"] = "Log in at the SXWL console (llm.sxwl.ai) and copy the access token of your account.",
+}
+
+local flags = {} -- options given on the command line
+local option_names = {} -- every option that the file may set: log_level, …
+local read_option -- function(name, text) -> value | nil, complaint
+local fixed = {} -- settings the program itself decides: the emulator's addresses
+local loaded -- { file =, path =, env =, env_path = } once read
+
+local function fail(message, ...)
+  error(errors.new { kind = "invalid", code = "config", message = message:format(...) }, 0)
+end
+
+--- Tells the options of the command line, the names of all options, and how their text is read.
+function config.start(options, names, reader)
+  flags, read_option, loaded, fixed = options, reader, nil, {}
+  option_names = {}
+  for _, name in ipairs(names) do
+    option_names[name:gsub("-", "_")] = name
+  end
+end
+
+--- Sets a setting for this process, above everything else.
+function config.fix(name, value)
+  fixed[name] = value
+end
+
+-- ---- the files ---------------------------------------------------------------------------------------------
+
+local function default_path()
+  local explicit = os.getenv "PERIGEE_CONFIG"
+  if explicit and explicit ~= "" then return explicit, true end
+  local base = os.getenv "XDG_CONFIG_HOME"
+  if not base or base:sub(1, 1) ~= "/" then
+    local home = os.getenv "HOME"
+    if not home or home == "" then return nil end
+    base = home .. "/.config"
+  end
+  return base .. "/perigee/config.lua", false
+end
+
+--- Every field must be one that is read: a misspelt budget must not go unnoticed.
+local function check_fields(path, tbl, known, prefix)
+  local names = {}
+  for name in pairs(tbl) do
+    names[#names + 1] = tostring(name)
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local found = false
+    for _, k in ipairs(known) do
+      found = found or k == name
+    end
+    if not found then
+      local near = errors.nearest(name, known)
+      fail("%s: unknown field %s%s%s", path, prefix, name, near and (", did you mean " .. prefix .. near .. "?") or "")
+    end
+  end
+end
+
+local function check_file(path, file)
+  local known = {}
+  for name in pairs(sections) do
+    known[#known + 1] = name
+  end
+  for name in pairs(option_names) do
+    known[#known + 1] = name
+  end
+  table.sort(known)
+  check_fields(path, file, known, "")
+  for _, section in ipairs { "deai", "sxwl" } do
+    local value = file[section]
+    if value ~= nil and type(value) ~= "table" then fail("%s: %s must be a table", path, section) end
+    if value then check_fields(path, value, sections[section], section .. ".") end
+  end
+end
+
+local function load_file()
+  local path, explicit = default_path()
+  if not path then return {} end
+  local text, message, code = core.read_file(path, true)
+  if not text then
+    if code == "not_found" and not explicit then return {} end
+    if code == "not_private" then
+      fail("%s %s; it holds credentials, so keep others out: chmod 600 %s", path, message, path)
+    end
+    fail("%s: %s", path, message)
+  end
+  local chunk, syntax = load(text, "@" .. path, "t", {})
+  if not chunk then fail("%s", syntax) end
+  local ok, file = pcall(chunk)
+  if not ok then fail("%s", tostring(file)) end
+  if type(file) ~= "table" then fail("%s must return a table", path) end
+  check_file(path, file)
+  return file, path
+end
+
+--- NAME=value lines; # comments, `export `, and quotes around the value are allowed; nothing is expanded.
+local function load_env_file(path)
+  local text, message = core.read_file(path)
+  if not text then fail("--env-file %s: %s", path, message) end
+  local env, number = {}, 0
+  for line in (text .. "\n"):gmatch "(.-)\r?\n" do
+    number = number + 1
+    line = line:match "^%s*(.-)%s*$"
+    if line ~= "" and line:sub(1, 1) ~= "#" then
+      local name, value = line:gsub("^export%s+", ""):match "^([%a_][%w_]*)%s*=%s*(.*)$"
+      -- The line may be a secret that lost its name: it is not repeated.
+      if not name then fail("%s:%d: not a NAME=value line", path, number) end
+      env[name] = value:match '^"(.*)"$' or value:match "^'(.*)'$" or value
+    end
+  end
+  return env
+end
+
+local function files()
+  if not loaded then
+    local now = { env = {} }
+    if flags.env_file then
+      now.env = load_env_file(flags.env_file)
+      now.env_path = flags.env_file
+    end
+    now.file, now.path = load_file()
+    loaded = now
+  end
+  return loaded
+end
+
+-- ---- settings ----------------------------------------------------------------------------------------------
+
+local function variable(name)
+  local value = os.getenv(name)
+  if value and value ~= "" then return value, "the environment" end
+  value = files().env[name]
+  if value and value ~= "" then return value, files().env_path end
+end
+
+local function file_field(path)
+  local section, field = path:match "^(.-)%.(.+)$"
+  local tbl = files().file[section]
+  return tbl and tbl[field], files().path
+end
+
+local function read_secret_file(path, source)
+  local text, message = core.read_file(path)
+  if not text then fail("%s names %s: %s", source, path, message) end
+  text = text:gsub("[\r\n]+$", "")
+  if text == "" then fail("%s names %s, which is empty", source, path) end
+  return text
+end
+
+local function keep(value)
+  core.add_secret((value:gsub("^Bearer%s+", "")))
+  return value
+end
+
+local function lookup(name)
+  local setting = settings[name]
+  if fixed[name] ~= nil then return fixed[name], "perigee" end
+  if setting.variable then
+    local value, source = variable(setting.variable)
+    if value then return value, source end
+    if setting.secret then
+      local path = variable(setting.variable .. "_FILE")
+      if path then return read_secret_file(path, setting.variable .. "_FILE"), path end
+    end
+  end
+  local value, source = file_field(name)
+  if value ~= nil then return value, source end
+  if setting.secret then
+    local path = file_field(name .. "_file")
+    if path then return read_secret_file(path, source .. ": " .. name .. "_file"), path end
+  end
+end
+
+--- The value of a setting ("deai.email", "sxwl.prices") and where it came from, or nil.
+function config.get(name)
+  if not settings[name] then errors.invalid("config: no setting " .. tostring(name)) end
+  local value, source = lookup(name)
+  if value ~= nil and settings[name].secret then
+    if type(value) ~= "string" then fail("%s: %s must be a string", source, name) end
+    keep(value)
+  end
+  return value, source
+end
+
+--- The value of a setting, or an error that says how to come by it.
+function config.need(name)
+  local value, source = config.get(name)
+  if value ~= nil then return value, source end
+  local setting = settings[name]
+  local path = default_path() or "~/.config/perigee/config.lua"
+  error(
+    errors.new {
+      kind = "auth",
+      code = "missing_credentials",
+      service = name:match "^[^.]+",
+      setting = name,
+      message = ("%s is not set"):format(setting.variable),
+      hint = table.concat({
+        advice[name] or "",
+        ("Set it in the environment (%s=… or %s), in a file for --env-file,"):format(
+          setting.variable,
+          setting.secret and setting.variable .. "_FILE=path" or "export it"
+        ),
+        ("or as %s in %s (mode 600)."):format(name, path),
+        "To try the script without an account: perigee run --emulator FILE",
+      }, "\n"),
+    },
+    0
+  )
+end
+
+--- An option of `perigee run` ("log_level"): from the flags, PERIGEE_LOG_LEVEL, or the file; or nil.
+function config.option(name)
+  if flags[name] ~= nil then return flags[name], "the command line" end
+  local value, source = variable("PERIGEE_" .. name:upper())
+  if value == nil then
+    value, source = files().file[name], files().path
+    if value == nil or value == false then return nil end
+  end
+  local read, complaint = read_option(option_names[name], value == true and "" or tostring(value))
+  if complaint then fail("%s: %s takes %s, not '%s'", source, name, complaint, tostring(value)) end
+  return read, source
+end
+
+--- Blanks every secret known so far.
+config.redact = core.redact
+
+return config

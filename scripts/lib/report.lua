@@ -1,0 +1,150 @@
+-- perigee.report: an uncaught error as a text for people.  -- internal
+-- Says what happened, what it means for the money, what to do, and where in the script.  Pure: takes an
+-- error, gives text; nothing is printed here.
+
+local errors = require "perigee.error"
+
+local report = {}
+
+-- What a person can do about an error of this kind.
+local advice = {
+  network = "Check the connection and the address of the service, then run the script again.",
+  timeout = "The service was slow: try again later, or give the call a longer timeout.",
+  tls = "The certificate was refused. Check the clock of this machine and the CA certificates; "
+    .. "do not turn verification off for a service that takes money.",
+  http = "The service answered with an HTTP error: look at its status, then run the script again.",
+  auth = "Check the credentials; a token may have expired.",
+  api = "The service refused the call: its own words are above.",
+  parse = "The reply was not what the service documents: perhaps a proxy answered in its place.",
+  invalid = "Correct the script at the line below; nothing was sent.",
+  denied = "Raise max_cost or the budget if the price is right; else leave it.",
+  funds = "Top up the account, then run the script again.",
+  job_failed = "Look at the job's own log; perigee.retry can submit such jobs again within a max_cost.",
+  unavailable = "The service does not offer this now: choose something else, or try later.",
+  limit = "A limit of perigee was reached; if the size is right, raise the limit in the call.",
+  closed = "Something was used after it was closed: correct the script at the line below.",
+}
+
+local unknown_advice = "Do not just run it again: look in the service's own list first whether it is there. "
+  .. "perigee has not sent it a second time."
+
+local function sums_text(sums, field)
+  local list = {}
+  for _, sum in ipairs(sums or {}) do
+    if sum[field] and sum[field].value ~= "0" then list[#list + 1] = sum[field].text end
+  end
+  return table.concat(list, ", ")
+end
+
+--- What the run as a whole has cost so far, as a sentence.
+local function run_money(sums)
+  local spent, held = sums_text(sums, "spent"), sums_text(sums, "held")
+  if spent == "" and held == "" then return "This run has spent nothing." end
+  if held == "" then return "This run has spent " .. spent .. "." end
+  return ("This run has spent %s; %s is held."):format(spent == "" and "nothing" or spent, held)
+end
+
+local function call_money(err)
+  if err.outcome == "unknown" then
+    local price = err.price and (" (" .. tostring(err.price) .. ")") or ""
+    return "It is unknown whether the service executed the call" .. price .. ": it may be charged, and stays held."
+  elseif err.kind == "job_failed" then
+    return "The job ran and failed: what it used until then is charged."
+  elseif err.kind == "denied" then
+    return "Nothing was sent, so this call cost nothing."
+  elseif err.service and err.operation then
+    return "The service did not execute this call: it cost nothing."
+  end
+end
+
+local function where(err)
+  local list = {}
+  if err.service or err.operation then
+    list[#list + 1] = table.concat({ err.service or nil, err.operation or nil }, " ")
+  end
+  if err.status then list[#list + 1] = "HTTP " .. tostring(err.status) end
+  if err.code and err.code ~= "" then list[#list + 1] = "code " .. tostring(err.code) end
+  if err.attempt and err.attempt ~= 1 then list[#list + 1] = "attempt " .. tostring(err.attempt) end
+  if err.url then list[#list + 1] = tostring(err.url) end
+  for _, id in ipairs { "job_id", "jobID", "infer_id" } do
+    if err[id] then list[#list + 1] = id .. " " .. tostring(err[id]) end
+  end
+  return table.concat(list, ", ")
+end
+
+--- Frames of the program's own start are of no use to the author of a script.
+local function script_frames(traceback)
+  local kept = {}
+  for line in (traceback or ""):gmatch "[^\n]+" do
+    if not line:find("perigee/scripts/lib/run.lua", 1, true) and not line:find("^%s*%[C%]: in %?$") then
+      kept[#kept + 1] = line
+    end
+  end
+  return kept
+end
+
+--- Appends a paragraph: the first line behind its label, the others below it.
+local function paragraph(lines, label, text)
+  if not text or text == "" then return end
+  local first = true
+  for line in text:gmatch "[^\n]+" do
+    lines[#lines + 1] = ("  %-7s%s"):format(first and label or "", line)
+    first = false
+  end
+end
+
+--- report.render(err, {traceback=, sums=}) -> text with a line end. sums: summary.money().
+function report.render(err, context)
+  context = context or {}
+  local lines = {}
+  if errors.is(err) then
+    lines[1] = ("perigee: %s: %s"):format(err.kind, err.message)
+    paragraph(lines, "where", where(err))
+    local call = call_money(err)
+    paragraph(lines, "money", (call and call .. "\n" or "") .. run_money(context.sums))
+    paragraph(lines, "do", err.hint or (err.outcome == "unknown" and unknown_advice) or advice[err.kind])
+  else
+    lines[1] = "perigee: " .. (type(err) == "string" and err or tostring(err))
+    paragraph(lines, "money", run_money(context.sums))
+    paragraph(lines, "do", "Correct the script at the line above.")
+  end
+  -- A misconfigured machine is no fault at a line of the script.
+  if not (errors.is(err) and (err.code == "missing_credentials" or err.code == "config")) then
+    for _, line in ipairs(script_frames(context.traceback)) do
+      lines[#lines + 1] = line
+    end
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+-- Exit codes by how much they matter: where several apply, the first.
+local weights = { 5, 6, 4, 3, 1 }
+
+local function code_of(err)
+  if not errors.is(err) then return 1 end
+  if err.outcome == "unknown" then return 5 end
+  if err.code == "partly_done" then return 6 end
+  if err.kind == "denied" then return 4 end
+  if err.kind == "auth" or err.code == "config" then return 3 end
+  return 1
+end
+
+--- report.exit_code(err) -> the exit code of a script that ended with err; err.errors counts as well.
+function report.exit_code(err)
+  local seen = { [code_of(err)] = true }
+  local more = errors.is(err) and err.errors
+  for _, other in ipairs(type(more) == "table" and more or {}) do
+    seen[code_of(other)] = true
+  end
+  return report.weightiest(seen)
+end
+
+--- report.weightiest{[code] = true, …} -> the code that wins, or 0.
+function report.weightiest(codes)
+  for _, code in ipairs(weights) do
+    if codes[code] then return code end
+  end
+  return 0
+end
+
+return report
