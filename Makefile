@@ -34,7 +34,7 @@ FLOOR0 := mem list buf err redact log amount random embedded text jsonscan
 FLOOR1 := loop signals clock
 FLOOR2 := timers files curlmux transport http upload download server term bar spend
 FLOOR3 := luax amountx task vm json ops
-FLOOR5 := cli main
+FLOOR5 := cli run main
 
 present     = $(sort $(foreach n,$(1),$(wildcard host/$(n).c host/$(n)_*.c)))
 ENGINE_SRC  := $(call present,$(FLOOR0) $(FLOOR1) $(FLOOR2))

@@ -373,6 +373,7 @@ static void push_result(lua_State *L, const struct child *c)
 static void wait_abort(struct op *op)
 {
     struct wait *w = (struct wait *)op;
+    if (w->child == NULL) return; /* it could not be started */
     timer_stop(w->child->timers, &w->timer);
     w->child->waiter = NULL;
 }
@@ -384,9 +385,11 @@ static int wait_finish(lua_State *L, struct op *op)
         push_result(L, w->child);
         return 1;
     }
-    lua_pushboolean(L, has_text(w->child, w->text));
+    bool found = has_text(w->child, w->text);
+    lua_pushboolean(L, found);
+    if (found) return 1;
     lua_pushstring(L, w->late ? "timeout" : "ended");
-    return lua_toboolean(L, -2) ? 1 : 2;
+    return 2;
 }
 
 static void wait_release(struct op *op)

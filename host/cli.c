@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "host/luax.h"
+#include "host/random.h"
 
 static const struct cli_command *find_command(const char *name)
 {
@@ -149,7 +150,7 @@ static int take_option(struct cli *cli, int argc, char **argv, int at, struct bu
     return set_value(cli, i, shown, value, message) == 0 ? at + 1 : -1;
 }
 
-static bool has_value(const struct cli *cli, const char *name)
+bool cli_has(const struct cli *cli, const char *name)
 {
     for (int i = 0; cli->command->options[i].name; i++)
         if (strcmp(cli->command->options[i].name, name) == 0) return cli->values[i] != NULL;
@@ -173,9 +174,14 @@ static int parse_command(struct cli *cli, int argc, char **argv, int at, struct 
         buf_printf(message, "%s: '%s' is not an option", cli->command->name, cli->args[0]);
         return -1;
     }
-    if (cli->command->takes_script && cli->arg_count == 0 && !has_value(cli, "execute")) {
+    if (cli->command->takes_script && cli->arg_count == 0 && !cli_has(cli, "execute")) {
         buf_printf(message, "%s: no script given; a file, - for standard input, or -e CODE",
                    cli->command->name);
+        return -1;
+    }
+    if (cli->command->takes_script && !cli_has(cli, "execute") && strcmp(cli->args[0], "-") != 0 &&
+        access(cli->args[0], R_OK) != 0) {
+        buf_printf(message, "%s: cannot read %s: %s", cli->command->name, cli->args[0], strerror(errno));
         return -1;
     }
     return 0;
@@ -278,4 +284,41 @@ void cli_push(lua_State *L, const struct cli *cli)
         push_value(L, &cli->command->options[i], cli->values[i]);
         lua_rawset(L, -3);
     }
+}
+
+uint64_t cli_seed(const struct cli *cli)
+{
+    int64_t seed;
+    for (int i = 0; cli->command && cli->command->options[i].name; i++)
+        if (strcmp(cli->command->options[i].name, "seed") == 0 && cli->values[i] &&
+            parse_count(cli->values[i], &seed) == 0)
+            return (uint64_t)seed;
+    const char *variable = getenv("PERIGEE_SEED");
+    if (variable && parse_count(variable, &seed) == 0) return (uint64_t)seed;
+    return random_fresh_seed();
+}
+
+void cli_push_option_names(lua_State *L)
+{
+    lua_Integer n = 0;
+    lua_newtable(L);
+    for (const struct cli_command *c = cli_commands; c->name; c++) {
+        for (const struct cli_option *o = c->options; o->name; o++) {
+            lua_pushstring(L, o->name);
+            lua_rawseti(L, -2, ++n);
+        }
+    }
+}
+
+const char *cli_read_option(lua_State *L, const char *name, const char *text)
+{
+    for (const struct cli_command *c = cli_commands; c->name; c++) {
+        for (const struct cli_option *o = c->options; o->name; o++) {
+            if (strcmp(o->name, name) != 0) continue;
+            const char *wanted = o->type == CLI_FLAG ? NULL : complaint(o, text);
+            if (wanted == NULL) push_value(L, o, text);
+            return wanted;
+        }
+    }
+    return "no value: there is no such option";
 }

@@ -8,6 +8,7 @@
 #include <lua.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "host/buf.h"
 
@@ -66,5 +67,18 @@ void cli_put_version(lua_State *L, struct buf *out, bool json);
 /* [-0, +1, e] pushes a table: command, args, and a field for each option given, durations in seconds,
  * sizes in bytes, flags true. */
 void cli_push(lua_State *L, const struct cli *cli);
+
+/* The option was given. */
+bool cli_has(const struct cli *cli, const char *name);
+
+/* The --seed, else PERIGEE_SEED, else a fresh one. */
+uint64_t cli_seed(const struct cli *cli);
+
+/* [-0, +1, m] pushes a list of the names of all options, in the order of the tables. */
+void cli_push_option_names(lua_State *L);
+
+/* [-0, +1 or +0, m] pushes the value that the text means for the option of that name, and returns NULL; or
+ * pushes nothing and returns what a right value looks like. */
+const char *cli_read_option(lua_State *L, const char *name, const char *text);
 
 #endif

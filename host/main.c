@@ -1,128 +1,111 @@
-/* main.c - the program: sets up the host, starts the script as a task, and turns its end into an exit code.
+/* main.c - the program: reads the command line, makes the engines, and runs the command.
  *
  * Owns: the order of starting and stopping.  The one file of host/ that names bindings/.
  */
-#include <locale.h>
+#include <lauxlib.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bindings/modules.h"
 #include "bindings/spend.h"
-#include "host/clock.h"
-#include "host/log.h"
-#include "host/loop.h"
+#include "host/buf.h"
+#include "host/cli.h"
 #include "host/luax.h"
-#include "host/mem.h"
 #include "host/random.h"
-#include "host/signals.h"
+#include "host/redact.h"
+#include "host/run.h"
 #include "host/spend.h"
-#include "host/task.h"
+#include "host/term.h"
 #include "host/vm.h"
 
-enum { EXIT_ERROR = 1, EXIT_USAGE = 2, EXIT_DEADLOCK = 71, GRACE_MS = 5000 };
-
-struct run {
-    struct loop *loop;
-    struct clock *clock;
-    struct sched *sched;
-    struct signals *signals;
-    struct spend *spend;
-    struct vm *vm;
-    int signum;    /* that ended the run; 0 = none */
-    int exit_code; /* of the script */
-    bool done;
-};
-
-static void on_signal(void *ctx, int signum)
+static void put(enum term_stream stream, const struct buf *text)
 {
-    struct run *run = ctx;
-    if (signum == SIGUSR1) {
-        sched_request_dump(run->sched);
-        return;
-    }
-    if (run->signum) { /* the second one ends at once */
-        signal(signum, SIG_DFL);
-        raise(signum);
-        return;
-    }
-    run->signum = signum;
-    vm_stop(run->vm, signum == SIGINT ? "interrupted" : "terminated", GRACE_MS);
+    term_write_untrusted(term_process(), stream, buf_str(text), text->len);
 }
 
-static void on_script_done(void *ctx, lua_State *L, bool ok, int results, const char *traceback)
+static int usage_error(const struct cli *cli, const struct buf *message)
 {
-    struct run *run = ctx;
-    (void)results;
-    run->done = true;
-    if (!ok && !luax_is_err_kind(L, -1, ERR_CANCELLED)) {
-        fprintf(stderr, "perigee: %s\n%s\n", luax_error_text(L, -1), traceback ? traceback : "");
-        run->exit_code = EXIT_ERROR;
-    }
-    vm_stop(run->vm, "the script has ended", GRACE_MS);
+    struct buf text = {0};
+    buf_printf(&text, "perigee: %s\n`perigee help%s%s` tells more\n", buf_str(message),
+               cli->command ? " " : "", cli->command ? cli->command->name : "");
+    put(TERM_ERR, &text);
+    buf_deinit(&text);
+    return RUN_USAGE;
 }
 
-/* [-0, +nargs, m] the global `arg` and the script's arguments */
-static int push_arguments(lua_State *L, int argc, char **argv, int script)
+static int show_help(const struct cli *cli)
 {
-    lua_createtable(L, argc - script - 1, script + 1);
-    for (int i = 0; i < argc; i++) {
-        lua_pushstring(L, argv[i]);
-        lua_rawseti(L, -2, i - script);
-    }
-    lua_setglobal(L, "arg");
-    luaL_checkstack(L, argc, "arguments");
-    for (int i = script + 1; i < argc; i++) lua_pushstring(L, argv[i]);
-    return argc - script - 1;
+    struct buf text = {0};
+    cli_put_help(&text, cli->command);
+    put(TERM_OUT, &text);
+    buf_deinit(&text);
+    return RUN_OK;
 }
 
-static int load_script(struct run *run, int argc, char **argv, int script)
+static int l_put_version(lua_State *L)
 {
-    lua_State *L = vm_state(run->vm);
-    if (luaL_loadfilex(L, argv[script], "t") != LUA_OK) {
-        fprintf(stderr, "perigee: %s\n", luax_error_text(L, -1));
-        lua_settop(L, 0);
-        return -1;
-    }
-    int nargs = push_arguments(L, argc, argv, script);
-    vm_start(run->vm, nargs, on_script_done, run);
+    cli_put_version(L, lua_touserdata(L, 1), lua_toboolean(L, 2));
     return 0;
 }
 
-static int exit_status(const struct run *run)
+/* lua-cjson is loaded by Lua, so its version is asked in a VM. */
+static int show_version(struct run *run, bool json)
 {
-    if (run->signum) return 128 + run->signum;
-    if (vm_deadlocked(run->vm)) return EXIT_DEADLOCK;
-    if (vm_exit_code(run->vm) >= 0) return vm_exit_code(run->vm);
-    return run->exit_code;
+    struct buf text = {0};
+    struct vm_config config = {.name = "version", .modules = binding_modules};
+    struct vm *vm = vm_new(run_sched(run), &config);
+    lua_State *L = vm_state(vm);
+    lua_pushcfunction(L, l_put_version);
+    lua_pushlightuserdata(L, &text);
+    lua_pushboolean(L, json);
+    bool ok = lua_pcall(L, 2, 0, 0) == LUA_OK;
+    if (!ok) buf_printf(&text, "perigee: %s\n", luax_error_text(L, -1));
+    put(ok ? TERM_OUT : TERM_ERR, &text);
+    buf_deinit(&text);
+    vm_free(vm);
+    return ok ? RUN_OK : RUN_ERROR;
+}
+
+static void install_engines(lua_State *L, void *ctx)
+{
+    spend_install(L, ctx);
+}
+
+static int run_program(struct run *run, const struct cli *cli, int argc, char **argv)
+{
+    struct sched *sched = run_sched(run);
+    struct spend_options spend_options = {.timers = sched_timers(sched), .random = sched_random(sched)};
+    struct spend *spend = spend_new(&spend_options);
+    struct run_config config = {.cli = cli,
+                                .argc = argc,
+                                .argv = argv,
+                                .modules = binding_modules,
+                                .install = install_engines,
+                                .ctx = spend};
+    int status = run_command(run, &config);
+    run_close_vms(run);
+    spend_free(spend);
+    return status;
 }
 
 int main(int argc, char **argv)
 {
-    setlocale(LC_CTYPE, "");
+    struct cli cli;
+    struct buf message = {0};
     signal(SIGPIPE, SIG_IGN);
-    int script = argc > 1 && strcmp(argv[1], "run") == 0 ? 2 : 1;
-    if (script >= argc) {
-        fputs("usage: perigee run script.lua [args...]\n", stderr);
-        return EXIT_USAGE;
+    term_take_log(term_process());
+    int status = cli_parse(&cli, argc, argv, &message);
+    if (status != 0) {
+        status = usage_error(&cli, &message);
+    } else if (cli.help) {
+        status = show_help(&cli);
+    } else {
+        struct run *run = run_new(cli_seed(&cli));
+        status = cli.version ? show_version(run, cli.json) : run_program(run, &cli, argc, argv);
+        run_free(run);
     }
-    struct run run = {.loop = loop_new(), .clock = clock_new()};
-    run.sched = sched_new(run.loop, run.clock, random_fresh_seed());
-    run.signals = signals_start(run.loop, on_signal, &run);
-    struct vm_config config = {.name = "script", .modules = binding_modules};
-    run.spend = spend_new(
-        &(struct spend_options){.timers = sched_timers(run.sched), .random = sched_random(run.sched)});
-    run.vm = vm_new(run.sched, &config);
-    spend_install(vm_state(run.vm), run.spend);
-    if (load_script(&run, argc, argv, script) != 0) run.exit_code = EXIT_ERROR;
-    loop_run(run.loop);
-    int status = exit_status(&run);
-    vm_free(run.vm);
-    spend_free(run.spend);
-    signals_stop(run.signals);
-    sched_free(run.sched);
-    loop_free(run.loop);
-    clock_free(run.clock);
+    buf_deinit(&message);
+    redact_clear();
     return status;
 }

@@ -278,3 +278,8 @@ void vm_source_add(struct vm *vm, int change)
 {
     vm->wakers += (size_t)change;
 }
+
+void vm_set_memory_cap(struct vm *vm, size_t bytes)
+{
+    vm->cap = bytes;
+}

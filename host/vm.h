@@ -48,6 +48,9 @@ int vm_exit_code(const struct vm *vm);
 size_t vm_memory(const struct vm *vm);
 size_t vm_memory_peak(const struct vm *vm);
 
+/* Another cap from now on, in bytes. */
+void vm_set_memory_cap(struct vm *vm, size_t bytes);
+
 /* Adds to the account (negative: gives back) what C code holds on behalf of a script.  False if the cap
  * does not allow it: nothing was added. */
 bool vm_account(struct vm *vm, ptrdiff_t bytes);

@@ -25,6 +25,9 @@ local sections = {
   sxwl = { "token", "token_file", "base_url", "prices" },
 }
 
+-- Options that only make sense for one run, and are not read from the file.
+local not_in_file = { help = true, execute = true, env_file = true, seed = true }
+
 -- How a missing credential is got.
 local advice = {
   ["deai.email"] = "It is the e-mail address of your account at the Distributed AI console (phoenix.global).",
@@ -47,7 +50,8 @@ function config.start(options, names, reader)
   flags, read_option, loaded, fixed = options, reader, nil, {}
   option_names = {}
   for _, name in ipairs(names) do
-    option_names[name:gsub("-", "_")] = name
+    local field = name:gsub("-", "_")
+    if not not_in_file[field] then option_names[field] = name end
   end
 end
 

@@ -96,6 +96,35 @@ end
 
 math.randomseed(host.seed())
 
+-- ---- output ------------------------------------------------------------------------------------------
+
+-- print, io.write and io.stdout:write go through the one writer, so that they appear above progress bars
+local term = package.preload["perigee.core.term"] and require "perigee.core.term"
+if term then
+  local files = getmetatable(io.stdout).__index
+  local raw_write, streams = files.write, {[io.stdout] = "out", [io.stderr] = "err"}
+
+  function files.write(file, ...)
+    local stream = streams[file]
+    if not stream then return raw_write(file, ...) end
+    local parts = {...}
+    for i = 1, select("#", ...) do
+      if type(parts[i]) ~= "string" and type(parts[i]) ~= "number" then
+        error("write: argument " .. i .. " must be a string or a number, not " .. type(parts[i]), 2)
+      end
+      parts[i] = tostring(parts[i])
+    end
+    if term.write(stream, table.concat(parts)) then return file end
+    return nil, "nobody reads this any more", 32
+  end
+
+  function io.write(...)
+    return files.write(io.output(), ...)
+  end
+
+  print = term.print -- luacheck: ignore 121
+end
+
 -- ---- what scripts do without --------------------------------------------------------------------------
 
 local function not_here(name, instead)

@@ -31,17 +31,18 @@ local unknown_advice = "Do not just run it again: look in the service's own list
 local function sums_text(sums, field)
   local list = {}
   for _, sum in ipairs(sums or {}) do
-    if sum[field] and sum[field].value ~= "0" then list[#list + 1] = sum[field].text end
+    if not sum[field].zero then list[#list + 1] = sum[field].text end
   end
-  return table.concat(list, ", ")
+  return list[1] and table.concat(list, ", ")
 end
 
 --- What the run as a whole has cost so far, as a sentence.
 local function run_money(sums)
-  local spent, held = sums_text(sums, "spent"), sums_text(sums, "held")
-  if spent == "" and held == "" then return "This run has spent nothing." end
-  if held == "" then return "This run has spent " .. spent .. "." end
-  return ("This run has spent %s; %s is held."):format(spent == "" and "nothing" or spent, held)
+  local text = "This run has spent " .. (sums_text(sums, "spent") or "nothing")
+  local held, unknown = sums_text(sums, "held"), sums_text(sums, "unknown")
+  if held then text = text .. "; " .. held .. " is held" end
+  if unknown then text = text .. "; whether " .. unknown .. " was charged is unknown" end
+  return text .. "."
 end
 
 local function call_money(err)

@@ -1,0 +1,189 @@
+-- perigee.run: what `perigee run` and `perigee emulator` do around a script.  -- internal
+-- start() is the first task of the script's VM, emulate() of the emulator's, finish() the last of the
+-- script's; host/run.c starts them and hands each the table `host`.  Only what a run needs is required.
+
+local term = require "perigee.core.term"
+
+local run = {}
+
+-- finish() must know what start() was told
+local host
+
+local function say(text)
+  if not term.is_quiet() then term.write("err", text, true) end
+end
+
+-- ---- settings --------------------------------------------------------------------------------------------
+
+local function apply_settings(config)
+  local log = require "perigee.core.log"
+  local level, format = config.option "log_level", config.option "log_format"
+  if config.option "quiet" then
+    term.set_quiet(true)
+    level = level or "error"
+  end
+  if config.option "no_progress" then term.set_progress(false) end
+  if level then log.set_level(level) end
+  if format then log.set_format(format) end
+end
+
+local function apply_limits(config)
+  local cap, timeout = config.option "max_memory", config.option "timeout"
+  if cap then host.set_memory_cap(cap) end
+  if timeout then host.set_timeout(timeout) end
+  if config.option "require_budget" then require("perigee.core.spend").require_budget() end
+  local total = config.option "budget"
+  if total then
+    local limits = {}
+    for limit in total:gmatch "[^,]+" do
+      limits[#limits + 1] = limit:match "^%s*(.-)%s*$"
+    end
+    local budget = require("perigee.budget").new { name = "the run", total = limits }
+    require("perigee.core.spend").add_default_budget(budget)
+  end
+end
+
+--- Points both clients at the emulator.
+local function use_services(config, services)
+  for _, name in ipairs { "deai.base_url", "deai.email", "deai.password", "sxwl.base_url", "sxwl.token" } do
+    config.fix(name, services[name])
+  end
+end
+
+-- ---- the script ------------------------------------------------------------------------------------------
+
+local function set_arg(name, first)
+  arg = { [0] = name } -- luacheck: ignore 111
+  for i = 0, #host.argv do
+    local at = i - first
+    if at ~= 0 then arg[at] = host.argv[i] end -- luacheck: ignore 112
+  end
+end
+
+--- The script as a function. Its folder comes first for require.
+local function load_script(options)
+  local path = options.args[1]
+  if options.execute then
+    set_arg("-e", host.first_arg - 1)
+    return load(options.execute, "=(-e)", "t")
+  elseif path == "-" then
+    set_arg("-", host.first_arg)
+    return load(io.read "a" or "", "=stdin", "t")
+  end
+  set_arg(path, host.first_arg)
+  local folder = path:match "^(.*)/[^/]*$" or "."
+  package.path = folder .. "/?.lua;" .. folder .. "/?/init.lua;" .. package.path
+  return loadfile(path, "t")
+end
+
+local function serve_emulator(options)
+  return require("perigee.emulator.server").serve {
+    listen = options.listen or "127.0.0.1:8420",
+    seed = options.seed,
+    faults = options.faults,
+    speed = options.speed,
+    era = options.era,
+  }
+end
+
+--- What the emulator's clients need, by the names of perigee.config.
+local function services_of(emulator)
+  return {
+    ["deai.base_url"] = emulator.deai_url,
+    ["deai.email"] = emulator.email,
+    ["deai.password"] = emulator.password,
+    ["sxwl.base_url"] = emulator.sxwl_url,
+    ["sxwl.token"] = emulator.token,
+  }
+end
+
+--- Its handlers are tasks of their own; this one only keeps them company until it is cancelled.
+local function wait_for_ever(_)
+  local task = require "perigee.task"
+  while true do
+    task.sleep(3600)
+  end
+end
+
+--- Runs the script. services: addresses and credentials of an emulator, or nil.
+function run.start(given, services)
+  host = given
+  local config = require "perigee.config"
+  config.start(host.options, host.option_names, host.read_option)
+  apply_settings(config)
+  if host.options.command == "emulator" then return run.show_emulator(serve_emulator(host.options)) end
+  apply_limits(config)
+  if services then use_services(config, services) end
+  local script, problem = load_script(host.options)
+  if not script then
+    error(require("perigee.error").new { kind = "invalid", code = "syntax", message = problem }, 0)
+  end
+  return script(table.unpack(arg))
+end
+
+-- ---- the emulator ----------------------------------------------------------------------------------------
+
+--- `perigee emulator`: tells how to reach it; waits until it is interrupted.
+function run.show_emulator(emulator)
+  local lines = { "# both services at " .. emulator.url .. "; Ctrl-C ends it" }
+  local services = services_of(emulator)
+  for _, pair in ipairs {
+    { "DEAI_BASE_URL", "deai.base_url" },
+    { "DEAI_EMAIL", "deai.email" },
+    { "DEAI_PASSWORD", "deai.password" },
+    { "SXWL_BASE_URL", "sxwl.base_url" },
+    { "SXWL_TOKEN", "sxwl.token" },
+  } do
+    lines[#lines + 1] = ("export %s='%s'"):format(pair[1], services[pair[2]])
+  end
+  print(table.concat(lines, "\n"))
+  wait_for_ever(emulator)
+end
+
+--- `perigee run --emulator`: serves on a free port, then lets the script start.
+function run.emulate(given)
+  host = given
+  local emulator = serve_emulator { listen = "127.0.0.1:0", seed = host.options.seed }
+  host.ready(services_of(emulator))
+  wait_for_ever(emulator)
+end
+
+-- ---- the end ---------------------------------------------------------------------------------------------
+
+local reasons = {
+  INT = "interrupted by Ctrl-C (SIGINT)",
+  TERM = "ended by SIGTERM",
+  HUP = "ended by SIGHUP",
+  timeout = "the time given by --timeout is up",
+}
+
+local function show_error(err, traceback)
+  local report = require "perigee.report"
+  local sums = require("perigee.summary").money()
+  local text = report.render(err, { traceback = traceback, sums = sums })
+  term.write("err", require("perigee.config").redact(text), true)
+  return report.exit_code(err)
+end
+
+local function is_cancelled(err)
+  return type(err) == "table" and require("perigee.error").is(err) and err.kind == "cancelled"
+end
+
+--- Reports, sums up, and returns the exit code.
+function run.finish(ok, err, traceback)
+  local why, forced = host and host.why(), host and host.forced_exit()
+  local codes = {}
+  if reasons[why] then
+    say("perigee: " .. reasons[why] .. "\n")
+  end
+  if not ok and not (is_cancelled(err) and (why or forced)) then codes[show_error(err, traceback)] = true end
+  -- A run that called no service has nothing to sum up, and loads nothing for it.
+  local summary = host and (host.options.summary or package.loaded["perigee.core.ops"]) and require "perigee.summary"
+  if summary and summary.has_unknown() then codes[5] = true end
+  if summary and summary.is_partly_done() then codes[6] = true end
+  local code = next(codes) and require("perigee.report").weightiest(codes) or 0
+  if summary then summary.close { exit_code = forced or code, elapsed = host.elapsed(), file = host.options.summary } end
+  return code
+end
+
+return run
