@@ -70,6 +70,7 @@ static const char *complaint(const struct cli_option *option, const char *value)
     double number;
     switch (option->type) {
     case CLI_FLAG: return "no value";
+    case CLI_CODE: return NULL;
     case CLI_TEXT: return *value ? NULL : "a value that is not empty";
     case CLI_COUNT: return parse_count(value, &integer) == 0 ? NULL : "a whole number";
     case CLI_DURATION: return luax_parse_duration(value, &ms) == 0 ? NULL : "a time such as 30s, 5m or 2h";
@@ -247,6 +248,7 @@ static void push_value(lua_State *L, const struct cli_option *option, const char
     switch (option->type) {
     case CLI_FLAG: lua_pushboolean(L, 1); break;
     case CLI_TEXT:
+    case CLI_CODE:
     case CLI_CHOICE: lua_pushstring(L, value); break;
     case CLI_COUNT:
         parse_count(value, &integer);

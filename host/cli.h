@@ -14,7 +14,8 @@
 
 enum cli_type {
     CLI_FLAG,     /* takes no value */
-    CLI_TEXT,     /* any value */
+    CLI_TEXT,     /* any value that is not empty */
+    CLI_CODE,     /* any value */
     CLI_COUNT,    /* a whole number, 0 or more */
     CLI_DURATION, /* seconds, or "500ms" "30s" "5m" "2h" "1d" */
     CLI_SIZE,     /* bytes, or "64K" "512M" "2G" (powers of 1024) */

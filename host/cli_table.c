@@ -17,7 +17,7 @@
     }
 
 static const struct cli_option run_options[] = {
-    {"execute", 'e', CLI_TEXT, "CODE", NULL, "run CODE in place of a file"},
+    {"execute", 'e', CLI_CODE, "CODE", NULL, "run CODE in place of a file"},
     {"emulator", 0, CLI_FLAG, NULL, NULL,
      "start an emulator of both services and point the clients at it: no account, no cost"},
     {"timeout", 0, CLI_DURATION, "DURATION", NULL, "end the script after this time with exit code 124"},

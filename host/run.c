@@ -36,6 +36,7 @@ struct run {
     struct timer drain;
     int signum; /* of the first signal; 0 = none */
     int exit_code;
+    uint64_t started_ms;
     bool timed_out;
     bool script_ended; /* its report is being written */
 };
@@ -223,7 +224,7 @@ static int l_set_memory_cap(lua_State *L)
 /* elapsed() -> seconds since the program started. */
 static int l_elapsed(lua_State *L)
 {
-    lua_pushnumber(L, (lua_Number)clock_now_ms(run_of(L)->clock) / 1000);
+    lua_pushnumber(L, (lua_Number)(clock_now_ms(run_of(L)->clock) - run_of(L)->started_ms) / 1000);
     return 1;
 }
 
@@ -394,6 +395,7 @@ struct run *run_new(uint64_t seed)
     struct run *run = mem_alloc(sizeof *run);
     run->loop = loop_new();
     run->clock = clock_new();
+    run->started_ms = clock_now_ms(run->clock);
     run->sched = sched_new(run->loop, run->clock, seed);
     run->signals = signals_start(run->loop, on_signal_cb, run);
     return run;

@@ -234,9 +234,9 @@ function config.need(name)
       message = ("%s is not set"):format(setting.variable),
       hint = table.concat({
         advice[name] or "",
-        ("Set it in the environment (%s=… or %s), in a file for --env-file,"):format(
+        ("Set it in the environment (%s=…%s), in a file for --env-file,"):format(
           setting.variable,
-          setting.secret and setting.variable .. "_FILE=path" or "export it"
+          setting.secret and " or " .. setting.variable .. "_FILE=path" or ""
         ),
         ("or as %s in %s (mode 600)."):format(name, path),
         "To try the script without an account: perigee run --emulator FILE",

@@ -3,6 +3,7 @@
 -- error, gives text; nothing is printed here.
 
 local errors = require "perigee.error"
+local escape = require("perigee.core.term").escape
 
 local report = {}
 
@@ -23,6 +24,12 @@ local advice = {
   unavailable = "The service does not offer this now: choose something else, or try later.",
   limit = "A limit of perigee was reached; if the size is right, raise the limit in the call.",
   closed = "Something was used after it was closed: correct the script at the line below.",
+}
+
+-- Where the code says more than the kind.
+local advice_by_code = {
+  runaway = "Let the script wait now and then (task.sleep(0) is enough), or do less in one go.",
+  memory = "Keep less at a time, or allow more with --max-memory.",
 }
 
 local unknown_advice = "Do not just run it again: look in the service's own list first whether it is there. "
@@ -73,15 +80,27 @@ local function where(err)
   return table.concat(list, ", ")
 end
 
---- Frames of the program's own start are of no use to the author of a script.
+-- Frames of the program's own start, and of raising itself, are of no use to the author of a script.
+local useless = { "perigee/scripts/lib/run%.lua", "^%s*%[C%]: in %?$", "^%s*%(%.%.%.tail calls%.%.%.%)$", "%[C%]: in function 'error'$" }
+
 local function script_frames(traceback)
   local kept = {}
   for line in (traceback or ""):gmatch "[^\n]+" do
-    if not line:find("perigee/scripts/lib/run.lua", 1, true) and not line:find("^%s*%[C%]: in %?$") then
-      kept[#kept + 1] = line
+    local keep = true
+    for _, pattern in ipairs(useless) do
+      keep = keep and not line:find(pattern)
     end
+    if keep then kept[#kept + 1] = escape(line) end
   end
-  return kept
+  return #kept > 1 and kept or {}
+end
+
+--- The value of a plain error(…).
+local function plain_message(err)
+  if type(err) == "string" then return err end
+  local meta = getmetatable(err)
+  if type(meta) == "table" and meta.__tostring then return tostring(err) end
+  return ("the script raised a %s as its error"):format(type(err))
 end
 
 --- Appends a paragraph: the first line behind its label, the others below it.
@@ -89,7 +108,7 @@ local function paragraph(lines, label, text)
   if not text or text == "" then return end
   local first = true
   for line in text:gmatch "[^\n]+" do
-    lines[#lines + 1] = ("  %-7s%s"):format(first and label or "", line)
+    lines[#lines + 1] = ("  %-7s%s"):format(first and label or "", escape(line))
     first = false
   end
 end
@@ -99,13 +118,14 @@ function report.render(err, context)
   context = context or {}
   local lines = {}
   if errors.is(err) then
-    lines[1] = ("perigee: %s: %s"):format(err.kind, err.message)
+    lines[1] = escape(("perigee: %s: %s"):format(err.kind, err.message))
     paragraph(lines, "where", where(err))
     local call = call_money(err)
     paragraph(lines, "money", (call and call .. "\n" or "") .. run_money(context.sums))
-    paragraph(lines, "do", err.hint or (err.outcome == "unknown" and unknown_advice) or advice[err.kind])
+    paragraph(lines, "do", err.hint or (err.outcome == "unknown" and unknown_advice)
+      or advice_by_code[err.code] or advice[err.kind])
   else
-    lines[1] = "perigee: " .. (type(err) == "string" and err or tostring(err))
+    lines[1] = escape("perigee: " .. plain_message(err))
     paragraph(lines, "money", run_money(context.sums))
     paragraph(lines, "do", "Correct the script at the line above.")
   end

@@ -115,9 +115,7 @@ function run.start(given, services)
   apply_limits(config)
   if services then use_services(config, services) end
   local script, problem = load_script(host.options)
-  if not script then
-    error(require("perigee.error").new { kind = "invalid", code = "syntax", message = problem }, 0)
-  end
+  if not script then error(problem, 0) end
   return script(table.unpack(arg))
 end
 
@@ -161,7 +159,7 @@ local function show_error(err, traceback)
   local report = require "perigee.report"
   local sums = require("perigee.summary").money()
   local text = report.render(err, { traceback = traceback, sums = sums })
-  term.write("err", require("perigee.config").redact(text), true)
+  term.write("err", require("perigee.config").redact(text))
   return report.exit_code(err)
 end
 
