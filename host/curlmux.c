@@ -1,0 +1,516 @@
+/* curlmux.c - the curl multi handle on libuv: sockets, time-outs, the start and end of transfers.
+ *
+ * libcurl's callbacks here only note what it wants; transfers are added, removed and reported outside of
+ * them.  Sockets are watched by uv_poll handles that live as long as the socket (libcurl opens and closes
+ * sockets through us), not as long as libcurl's interest: between two requests on a kept-alive connection
+ * nothing has to be told to the kernel.
+ */
+#include "host/curlmux.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "host/curlmux_priv.h"
+#include "host/log.h"
+#include "host/mem.h"
+
+enum { POOL_MAX = 256, LIMIT_TICK_MS = 50, KEPT_CONNECTIONS = 256 };
+
+/* One socket.  Freed in the close callback of its poll handle. */
+struct sock {
+    uv_poll_t poll;
+    struct curlmux *mux;
+    curl_socket_t fd;
+    int wanted; /* UV_READABLE | UV_WRITABLE, as libcurl says */
+    int armed;  /* what the poll handle watches: may lag behind when nothing is wanted */
+    bool ours;  /* opened by open_socket_cb, and so closed by close_socket_cb */
+};
+
+static void drain(struct curlmux *mux);
+static void run_curl(struct curlmux *mux, curl_socket_t fd, int events);
+
+/* ---- sockets
+ * ------------------------------------------------------------------------------------------------- */
+
+static struct sock *sock_at(const struct curlmux *mux, curl_socket_t fd)
+{
+    return (size_t)fd < mux->sock_cap ? mux->socks[fd] : NULL;
+}
+
+static void sock_put(struct curlmux *mux, curl_socket_t fd, struct sock *sock)
+{
+    if ((size_t)fd >= mux->sock_cap) {
+        size_t cap = mux->sock_cap ? mux->sock_cap : 64;
+        while (cap <= (size_t)fd) cap *= 2;
+        mux->socks = mem_realloc(mux->socks, cap * sizeof(struct sock *));
+        memset(mux->socks + mux->sock_cap, 0, (cap - mux->sock_cap) * sizeof(struct sock *));
+        mux->sock_cap = cap;
+    }
+    mux->socks[fd] = sock;
+}
+
+static void on_sock_closed_cb(uv_handle_t *handle)
+{
+    mem_free(handle->data);
+}
+
+static void sock_close(struct sock *sock)
+{
+    sock_put(sock->mux, sock->fd, NULL);
+    uv_close((uv_handle_t *)&sock->poll, on_sock_closed_cb);
+}
+
+static void on_poll_cb(uv_poll_t *poll, int status, int events)
+{
+    struct sock *sock = poll->data;
+    int flags = 0;
+    if (sock->wanted == 0) { /* an idle connection: whoever uses it next finds out what happened */
+        uv_poll_stop(poll);
+        sock->armed = 0;
+        return;
+    }
+    if (status < 0) { /* libuv has stopped watching: libcurl must hear of it */
+        sock->armed = 0;
+        flags = CURL_CSELECT_ERR;
+    }
+    if (events & UV_READABLE) flags |= CURL_CSELECT_IN;
+    if (events & UV_WRITABLE) flags |= CURL_CSELECT_OUT;
+    run_curl(sock->mux, sock->fd, flags);
+}
+
+static struct sock *sock_new(struct curlmux *mux, curl_socket_t fd)
+{
+    struct sock *sock = mem_alloc(sizeof *sock);
+    int rc = uv_poll_init_socket(loop_uv(mux->loop), &sock->poll, fd);
+    if (rc != 0) {
+        log_write(LOG_LEVEL_ERROR, "http.socket_not_watched", LOG_STR("error", uv_strerror(rc)));
+        mem_free(sock);
+        return NULL;
+    }
+    uv_unref((uv_handle_t *)&sock->poll); /* requests keep the loop alive, idle connections must not */
+    sock->poll.data = sock;
+    sock->mux = mux;
+    sock->fd = fd;
+    return sock;
+}
+
+static void sock_watch(struct sock *sock, int wanted)
+{
+    sock->wanted = wanted;
+    if (wanted == 0 || wanted == sock->armed) return;
+    int rc = uv_poll_start(&sock->poll, wanted, on_poll_cb);
+    sock->armed = rc == 0 ? wanted : 0;
+    if (rc != 0) log_write(LOG_LEVEL_ERROR, "http.socket_not_watched", LOG_STR("error", uv_strerror(rc)));
+}
+
+/* From libcurl: what it wants to know of a socket. */
+static int mux_socket_cb(CURL *easy, curl_socket_t fd, int what, void *ctx, void *socket_ctx)
+{
+    struct curlmux *mux = ctx;
+    (void)easy;
+    (void)socket_ctx;
+    struct sock *sock = sock_at(mux, fd);
+    if (what == CURL_POLL_REMOVE) {
+        if (sock == NULL) return 0;
+        sock->wanted = 0;
+        if (!sock->ours) sock_close(sock); /* libcurl may close it without telling us */
+        return 0;
+    }
+    if (sock == NULL) {
+        sock = sock_new(mux, fd);
+        if (sock == NULL) return 0; /* -1 would fail every transfer; this one will time out */
+        sock_put(mux, fd, sock);
+    }
+    sock_watch(sock, (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0));
+    return 0;
+}
+
+static curl_socket_t open_socket_cb(void *ctx, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct curlmux *mux = ctx;
+    (void)purpose;
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
+    if (fd < 0) return CURL_SOCKET_BAD;
+    struct sock *sock = sock_new(mux, fd);
+    if (sock == NULL) {
+        close(fd);
+        return CURL_SOCKET_BAD;
+    }
+    sock->ours = true;
+    sock_put(mux, fd, sock);
+    return fd;
+}
+
+static int close_socket_cb(void *ctx, curl_socket_t fd)
+{
+    struct sock *sock = sock_at(ctx, fd);
+    if (sock) sock_close(sock); /* first: a closed descriptor must not be watched */
+    return close(fd);
+}
+
+/* ---- libcurl's timer
+ * ------------------------------------------------------------------------------------------ */
+
+static void on_curl_timer_cb(uv_timer_t *timer)
+{
+    struct curlmux *mux = timer->data;
+    run_curl(mux, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static int mux_timer_cb(CURLM *multi, long timeout_ms, void *ctx)
+{
+    struct curlmux *mux = ctx;
+    (void)multi;
+    if (timeout_ms < 0) {
+        uv_timer_stop(&mux->curl_timer);
+        return 0;
+    }
+    if (timeout_ms > 0) uv_update_time(loop_uv(mux->loop));
+    uv_timer_start(&mux->curl_timer, on_curl_timer_cb, (uint64_t)timeout_ms, 0);
+    return 0;
+}
+
+static void run_curl(struct curlmux *mux, curl_socket_t fd, int events)
+{
+    int running = 0;
+    mux->in_curl = true;
+    CURLMcode rc = curl_multi_socket_action(mux->multi, fd, events, &running);
+    if (fd == CURL_SOCKET_TIMEOUT && !uv_is_active((uv_handle_t *)&mux->curl_timer)) {
+        long timeout_ms = -1; /* it tells a time-out once: if ours fired early there would be no other */
+        curl_multi_timeout(mux->multi, &timeout_ms);
+        if (timeout_ms >= 0) mux_timer_cb(mux->multi, timeout_ms, mux);
+    }
+    mux->in_curl = false;
+    if (rc != CURLM_OK) log_write(LOG_LEVEL_ERROR, "http.libcurl", LOG_STR("error", curl_multi_strerror(rc)));
+    drain(mux);
+}
+
+/* ---- start and end of transfers
+ * --------------------------------------------------------------------------------- */
+
+static void pool_put(struct curlmux *mux, CURL *easy)
+{
+    if (mux->pool_count == POOL_MAX) {
+        curl_easy_cleanup(easy);
+        return;
+    }
+    curl_easy_reset(easy);
+    if (mux->pool == NULL) mux->pool = mem_alloc_array(POOL_MAX, sizeof(CURL *));
+    mux->pool[mux->pool_count++] = easy;
+}
+
+static CURL *pool_take(struct curlmux *mux)
+{
+    if (mux->pool_count > 0) return mux->pool[--mux->pool_count];
+    CURL *easy = curl_easy_init();
+    if (easy == NULL) {
+        log_write(LOG_LEVEL_ERROR, "http.libcurl", LOG_STR("error", "out of memory"));
+        abort();
+    }
+    return easy;
+}
+
+/* libcurl is loaded already; what is slow in it (TLS tables, the multi handle) waits for the first use. */
+static void start_curl(struct curlmux *mux)
+{
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    mux->multi = curl_multi_init();
+    curl_multi_setopt(mux->multi, CURLMOPT_SOCKETFUNCTION, mux_socket_cb);
+    curl_multi_setopt(mux->multi, CURLMOPT_SOCKETDATA, mux);
+    curl_multi_setopt(mux->multi, CURLMOPT_TIMERFUNCTION, mux_timer_cb);
+    curl_multi_setopt(mux->multi, CURLMOPT_TIMERDATA, mux);
+    curl_multi_setopt(mux->multi, CURLMOPT_MAXCONNECTS, (long)KEPT_CONNECTIONS);
+}
+
+static void begin(struct curlmux_transfer *t)
+{
+    struct curlmux_host *host = t->host;
+    struct curlmux *mux = host->mux;
+    if (mux->multi == NULL) start_curl(mux);
+    CURL *easy = t->easy = pool_take(mux);
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* a hung lookup must not be waited for */
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket_cb);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, mux);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket_cb);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, mux);
+    curl_easy_setopt(easy, CURLOPT_PROXY, host->proxy);
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
+    t->addresses = host_resolve_list(host);
+    if (t->addresses) {
+        t->addresses_generation = host->name->generation;
+        curl_easy_setopt(easy, CURLOPT_RESOLVE, t->addresses);
+    }
+    t->since_ms = clock_now_ms(mux->clock);
+    t->begin(t, easy);
+    list_append(&mux->running, &t->node);
+    host->active++;
+    mux->active++;
+    CURLMcode rc = curl_multi_add_handle(mux->multi, easy);
+    if (rc != CURLM_OK) log_write(LOG_LEVEL_ERROR, "http.libcurl", LOG_STR("error", curl_multi_strerror(rc)));
+}
+
+/* Starts what may start of one origin. */
+void mux_pump_host(struct curlmux_host *host)
+{
+    struct curlmux *mux = host->mux;
+    if (host->waiting_count == 0 || (host->name && !dns_want(host->name))) return;
+    while (host->waiting_count > 0 && limit_admits(host)) {
+        struct list_node *n = list_pop(&host->waiting);
+        host->waiting_count--;
+        mux->queued--;
+        begin(LIST_ENTRY(n, struct curlmux_transfer, node));
+    }
+}
+
+static void pump_all(struct curlmux *mux)
+{
+    for (unsigned i = 0; i < HOST_BUCKETS; i++)
+        for (struct curlmux_host *host = mux->buckets[i]; host; host = host->next) mux_pump_host(host);
+}
+
+/* Takes a running transfer off libcurl and off the books. */
+static void end(struct curlmux_transfer *t)
+{
+    struct curlmux *mux = t->host->mux;
+    curl_multi_remove_handle(mux->multi, t->easy);
+    curl_slist_free_all(t->addresses);
+    t->addresses = NULL;
+    list_remove(&t->node);
+    t->host->active--;
+    mux->active--;
+}
+
+static void note_result(struct curlmux_host *host, const struct curlmux_transfer *t, CURLcode result)
+{
+    host->completed++;
+    if (host->name == NULL) return;
+    if (result == CURLE_OK && t->addresses)
+        host->told = t->addresses_generation;
+    else if (result == CURLE_COULDNT_CONNECT || result == CURLE_OPERATION_TIMEDOUT)
+        dns_doubt(host->name);
+}
+
+static void report(struct curlmux *mux, struct curlmux_transfer *t, CURLcode result)
+{
+    struct curlmux_host *host = t->host;
+    CURL *easy = t->easy;
+    bool was_full = mux->active >= mux->config.total_max;
+    note_result(host, t, result);
+    end(t);
+    t->host = NULL;
+    t->easy = NULL;
+    host->pins++;
+    t->done(t, easy, result, NULL); /* t may be gone afterwards */
+    pool_put(mux, easy);
+    host->pins--;
+    mux_pump_host(host);
+    if (was_full && mux->queued > 0) pump_all(mux);
+}
+
+static void drain(struct curlmux *mux)
+{
+    CURLMsg *message;
+    int left;
+    while ((message = curl_multi_info_read(mux->multi, &left)) != NULL) {
+        if (message->msg != CURLMSG_DONE) continue;
+        CURL *easy = message->easy_handle; /* the message is gone once the handle is removed */
+        CURLcode result = message->data.result;
+        char *transfer = NULL;
+        curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
+        report(mux, (struct curlmux_transfer *)(void *)transfer, result);
+    }
+}
+
+/* ---- names
+ * ------------------------------------------------------------------------------------------------------- */
+
+static void fail_waiting(struct curlmux_host *host, const char *detail)
+{
+    struct curlmux *mux = host->mux;
+    struct list_node failed;
+    list_init(&failed);
+    list_splice(&failed, &host->waiting); /* what the receivers submit now has another chance */
+    struct list_node *n;
+    while ((n = list_pop(&failed)) != NULL) {
+        struct curlmux_transfer *t = LIST_ENTRY(n, struct curlmux_transfer, node);
+        host->waiting_count--;
+        mux->queued--;
+        t->host = NULL;
+        t->done(t, NULL, *host->proxy ? CURLE_COULDNT_RESOLVE_PROXY : CURLE_COULDNT_RESOLVE_HOST, detail);
+    }
+}
+
+static void on_resolved(void *ctx, struct dns_name *name, const char *failure)
+{
+    struct curlmux *mux = ctx;
+    for (unsigned i = 0; i < HOST_BUCKETS; i++)
+        for (struct curlmux_host *host = mux->buckets[i], *next; host; host = next) {
+            host->pins++;
+            if (host->name == name && name->addresses)
+                mux_pump_host(host);
+            else if (host->name == name)
+                fail_waiting(host, failure);
+            next = host->next;
+            host->pins--;
+        }
+}
+
+/* ---- limits
+ * ------------------------------------------------------------------------------------------------------- */
+
+static void on_limit_timer_cb(struct timer *timer)
+{
+    struct curlmux *mux = LIST_ENTRY(timer, struct curlmux, limit_timer);
+    limit_tick(mux);
+    pump_all(mux);
+    if (mux->queued > 0)
+        timer_start_background(mux->timers, &mux->limit_timer, LIMIT_TICK_MS, on_limit_timer_cb);
+}
+
+/* ---- public
+ * -------------------------------------------------------------------------------------------------------- */
+
+static unsigned total_default(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY || files.rlim_cur >= 2048)
+        return 1024;
+    return (unsigned)(files.rlim_cur / 2);
+}
+
+struct curlmux *curlmux_new(struct loop *loop, struct timers *timers, struct clock *clock,
+                            const struct curlmux_config *config)
+{
+    struct curlmux *mux = mem_alloc(sizeof *mux);
+    mux->loop = loop;
+    mux->timers = timers;
+    mux->clock = clock;
+    if (config) mux->config = *config;
+    if (mux->config.total_max == 0) mux->config.total_max = total_default();
+    if (mux->config.host_max == 0) mux->config.host_max = 512;
+    if (mux->config.host_max > mux->config.total_max) mux->config.host_max = mux->config.total_max;
+    if (mux->config.host_base == 0) mux->config.host_base = 48;
+    if (mux->config.host_base > mux->config.host_max) mux->config.host_base = mux->config.host_max;
+    list_init(&mux->running);
+    uv_timer_init(loop_uv(loop), &mux->curl_timer);
+    uv_unref((uv_handle_t *)&mux->curl_timer);
+    mux->curl_timer.data = mux;
+    mux->dns = dns_new(loop, clock, on_resolved, mux);
+    return mux;
+}
+
+static void on_mux_closed_cb(uv_handle_t *handle)
+{
+    mem_free(handle->data);
+}
+
+void curlmux_free(struct curlmux *mux)
+{
+    if (mux == NULL) return;
+    timer_stop(mux->timers, &mux->limit_timer);
+    struct list_node *n;
+    while ((n = list_first(&mux->running)) != NULL)
+        curlmux_cancel(mux, LIST_ENTRY(n, struct curlmux_transfer, node));
+    for (unsigned i = 0; i < HOST_BUCKETS; i++)
+        while (mux->buckets[i]) {
+            struct curlmux_host *host = mux->buckets[i];
+            while ((n = list_pop(&host->waiting)) != NULL)
+                LIST_ENTRY(n, struct curlmux_transfer, node)->host = NULL;
+            mux->buckets[i] = host->next;
+            host_free(host);
+        }
+    while (mux->pool_count > 0) curl_easy_cleanup(mux->pool[--mux->pool_count]);
+    mem_free(mux->pool);
+    if (mux->multi) {
+        curl_multi_cleanup(mux->multi); /* closes the kept connections through close_socket_cb */
+        curl_global_cleanup();
+    }
+    dns_free(mux->dns);
+    mem_free(mux->socks);
+    mem_free(mux->ca_file);
+    uv_close((uv_handle_t *)&mux->curl_timer, on_mux_closed_cb);
+}
+
+int curlmux_submit(struct curlmux *mux, struct curlmux_transfer *t, const char *url, struct err *err)
+{
+    char origin[CURLMUX_ORIGIN_MAX];
+    assert(t->host == NULL && t->begin && t->done);
+    if (curlmux_origin(url, origin, err) != 0) return -1;
+    struct curlmux_host *host = host_find(mux, origin);
+    if (host->waiting_count == 0) { /* the origin's figures start anew with its queue */
+        host->tick_ms = clock_now_ms(mux->clock);
+        host->completed_at_tick = host->completed;
+    }
+    t->host = host;
+    t->since_ms = clock_now_ms(mux->clock);
+    list_append(&host->waiting, &t->node);
+    host->waiting_count++;
+    mux->queued++;
+    mux_pump_host(host);
+    if (mux->queued > 0 && !timer_active(&mux->limit_timer)) {
+        mux->ns_at_tick = clock_now_ns(mux->clock);
+        mux->cpu_ns_at_tick = clock_cpu_ns(mux->clock);
+        timer_start_background(mux->timers, &mux->limit_timer, LIMIT_TICK_MS, on_limit_timer_cb);
+    }
+    return 0;
+}
+
+void curlmux_cancel(struct curlmux *mux, struct curlmux_transfer *t)
+{
+    struct curlmux_host *host = t->host;
+    if (host == NULL) return;
+    assert(!mux->in_curl);
+    if (t->easy) {
+        end(t);
+        pool_put(mux, t->easy);
+    } else {
+        list_remove(&t->node);
+        host->waiting_count--;
+        mux->queued--;
+    }
+    t->host = NULL;
+    t->easy = NULL;
+}
+
+bool curlmux_is_resolving(const struct curlmux_transfer *t)
+{
+    return t->host && t->easy == NULL && t->host->name && t->host->name->addresses == NULL;
+}
+
+bool curlmux_is_tls(const struct curlmux_transfer *t)
+{
+    return t->host->tls;
+}
+
+const char *curlmux_ca_file(struct curlmux *mux)
+{
+    static const char *const places[] = {"/etc/ssl/certs/ca-certificates.crt",
+                                         "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
+                                         "/etc/ssl/cert.pem"};
+    if (mux->ca_searched) return mux->ca_file;
+    mux->ca_searched = true;
+    const char *named = getenv("CURL_CA_BUNDLE");
+    if (named == NULL || *named == '\0') named = getenv("SSL_CERT_FILE");
+    if (named && *named) return mux->ca_file = mem_strdup(named);
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+        if (access(places[i], R_OK) == 0) return mux->ca_file = mem_strdup(places[i]);
+    return NULL;
+}
+
+void curlmux_stats(struct curlmux *mux, struct curlmux_stats *out)
+{
+    memset(out, 0, sizeof *out);
+    out->active = mux->active;
+    out->queued = mux->queued;
+    out->hosts = mux->host_count;
+    dns_stats(mux->dns, out);
+    for (unsigned i = 0; i < HOST_BUCKETS; i++)
+        for (const struct curlmux_host *host = mux->buckets[i]; host; host = host->next)
+            if (host->limit > out->limit) out->limit = host->limit;
+}

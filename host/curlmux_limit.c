@@ -1,0 +1,80 @@
+/* curlmux_limit.c - how many transfers one origin may have at once.
+ *
+ * Throughput is connections divided by latency, until a processor is full; past that point each further
+ * connection only makes libcurl slower (38k requests/s with 64, 17k with 1,024).  So an origin starts with
+ * a base that fills a fast server, and while requests queue the limit goes where the figures say:
+ *
+ *   this process mostly idle     the server is what takes time: more, half as much again at each tick
+ *   … but the last rise gained   the server is full: back, and ask again in a few seconds
+ *     nothing
+ *   this process busy            more would cost, not gain: slowly back towards the base
+ *
+ * A stalled origin keeps what it holds and no more: another one always gets its first few transfers.
+ */
+#include "host/curlmux_priv.h"
+
+enum {
+    TICK_MS = 50,
+    SLOW_TICK_MS = 1000, /* patience with an origin that answers nothing at all */
+    HOLD_MS = 5000,
+    GUARANTEED = 8
+};
+
+static const double idle_enough = 0.80, too_busy = 0.97, worthwhile = 1.10;
+
+void limit_init(struct curlmux_host *host)
+{
+    host->limit = host->mux->config.host_base;
+}
+
+bool limit_admits(const struct curlmux_host *host)
+{
+    if (host->active >= host->limit) return false;
+    return host->mux->active < host->mux->config.total_max || host->active < GUARANTEED;
+}
+
+static void raise_limit(struct curlmux_host *host, double rate)
+{
+    unsigned most = host->mux->config.host_max;
+    host->limit_before = host->limit;
+    host->rate_before = rate;
+    host->limit += host->limit / 2 + 1;
+    if (host->limit > most) host->limit = most;
+    host->probing = host->limit > host->limit_before;
+}
+
+/* Judges one origin that has requests waiting. */
+static void judge(struct curlmux_host *host, uint64_t now)
+{
+    uint64_t answered = host->completed - host->completed_at_tick;
+    uint64_t span = now - host->tick_ms;
+    if (span < TICK_MS || (answered < host->active && span < SLOW_TICK_MS)) return;
+    double rate = (double)answered / (double)span;
+    host->completed_at_tick = host->completed;
+    host->tick_ms = now;
+    if (host->probing && answered > 0 && rate < host->rate_before * worthwhile) {
+        host->limit = host->limit_before;
+        host->hold_until_ms = now + HOLD_MS;
+        host->probing = false;
+        return;
+    }
+    host->probing = false;
+    unsigned base = host->mux->config.host_base;
+    if (host->mux->busy > too_busy && host->limit > base)
+        host->limit -= (host->limit - base + 9) / 10;
+    else if (host->mux->busy < idle_enough && now >= host->hold_until_ms)
+        raise_limit(host, rate);
+}
+
+void limit_tick(struct curlmux *mux)
+{
+    uint64_t now_ns = clock_now_ns(mux->clock), cpu_ns = clock_cpu_ns(mux->clock);
+    if (now_ns > mux->ns_at_tick)
+        mux->busy = (double)(cpu_ns - mux->cpu_ns_at_tick) / (double)(now_ns - mux->ns_at_tick);
+    mux->ns_at_tick = now_ns;
+    mux->cpu_ns_at_tick = cpu_ns;
+    for (unsigned i = 0; i < HOST_BUCKETS; i++)
+        for (struct curlmux_host *host = mux->buckets[i]; host; host = host->next) {
+            if (host->waiting_count > 0 && host->active > 0) judge(host, now_ns / 1000000);
+        }
+}
