@@ -47,11 +47,11 @@ struct http_request {
 
     uint64_t connect_ms;    /* until connected, TLS included; 0 = the engine's default (10 s) */
     uint64_t first_byte_ms; /* from request sent to the first reply byte; 0 = default (60 s) */
-    uint64_t total_ms;      /* all of it, queueing included; 0 = default (5 min) */
+    uint64_t total_ms;      /* all of it, queueing included; 0 = default (5 min; 24 h with a file) */
     uint64_t stall_ms;      /* no byte either way for so long; 0 = default (60 s) */
-    size_t body_cap;        /* a longer reply is an error of kind limit; 0 = default (16 MB) */
-    size_t header_cap;      /* 0 = default (64 kB) */
-    int max_redirects;      /* 0 = none; auth headers never follow to another host */
+    size_t body_cap;   /* a longer reply is an error of kind limit; 0 = default (16 MB; none for a file) */
+    size_t header_cap; /* 0 = default (64 kB) */
+    int max_redirects; /* 0 = none; auth headers never follow to another host */
 
     bool once;  /* must not execute twice: never silently sent again by the library underneath */
     bool fresh; /* a connection of its own (creates); implies once and no redirects */
