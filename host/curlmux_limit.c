@@ -15,8 +15,9 @@
 
 enum {
     TICK_MS = 50,
-    SLOW_TICK_MS = 1000, /* patience with an origin that answers nothing at all */
+    SLOW_TICK_MS = 500, /* patience with an origin that answers little or nothing */
     HOLD_MS = 5000,
+    ROUNDS = 4, /* answers for each connection that make a rate worth comparing */
     GUARANTEED = 8
 };
 
@@ -48,11 +49,12 @@ static void judge(struct curlmux_host *host, uint64_t now)
 {
     uint64_t answered = host->completed - host->completed_at_tick;
     uint64_t span = now - host->tick_ms;
-    if (span < TICK_MS || (answered < host->active && span < SLOW_TICK_MS)) return;
+    bool measured = answered >= (uint64_t)host->active * ROUNDS;
+    if (span < TICK_MS || (!measured && span < SLOW_TICK_MS)) return;
     double rate = (double)answered / (double)span;
     host->completed_at_tick = host->completed;
     host->tick_ms = now;
-    if (host->probing && answered > 0 && rate < host->rate_before * worthwhile) {
+    if (host->probing && measured && rate < host->rate_before * worthwhile) {
         host->limit = host->limit_before;
         host->hold_until_ms = now + HOLD_MS;
         host->probing = false;
