@@ -3,14 +3,15 @@
 
 const luaL_Reg binding_modules[] = {
     {"perigee.core.amount", luaopen_perigee_core_amount},
+    {"perigee.core.budget", luaopen_perigee_core_budget},
     {"perigee.core.config", luaopen_perigee_core_config},
+    {"perigee.core.fs", luaopen_perigee_core_fs},
     {"perigee.core.json", luaopen_perigee_core_json},
     {"perigee.core.log", luaopen_perigee_core_log},
     {"perigee.core.proc", luaopen_perigee_core_proc},
     {"perigee.core.server", luaopen_perigee_core_server},
-    {"perigee.core.sync", luaopen_perigee_core_sync},
-    {"perigee.core.budget", luaopen_perigee_core_budget},
     {"perigee.core.spend", luaopen_perigee_core_spend},
+    {"perigee.core.sync", luaopen_perigee_core_sync},
     {"perigee.core.task", luaopen_perigee_core_task},
     {"perigee.core.term", luaopen_perigee_core_term},
     {NULL, NULL},

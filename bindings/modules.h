@@ -6,14 +6,15 @@
 
 /* [-0, +1, e] each returns the table of its module. */
 int luaopen_perigee_core_amount(lua_State *L);
+int luaopen_perigee_core_budget(lua_State *L);
 int luaopen_perigee_core_config(lua_State *L);
+int luaopen_perigee_core_fs(lua_State *L);
 int luaopen_perigee_core_json(lua_State *L);
 int luaopen_perigee_core_log(lua_State *L);
 int luaopen_perigee_core_proc(lua_State *L);
 int luaopen_perigee_core_server(lua_State *L);
-int luaopen_perigee_core_sync(lua_State *L);
-int luaopen_perigee_core_budget(lua_State *L);
 int luaopen_perigee_core_spend(lua_State *L);
+int luaopen_perigee_core_sync(lua_State *L);
 int luaopen_perigee_core_task(lua_State *L);
 int luaopen_perigee_core_term(lua_State *L);
 
