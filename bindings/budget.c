@@ -10,6 +10,7 @@
 #include "bindings/modules.h"
 #include "host/amountx.h"
 #include "host/luax.h"
+#include "host/task.h"
 
 #define BUDGET_CLASS "perigee.budget"
 
@@ -145,6 +146,22 @@ static int l_left(lua_State *L)
     return 1;
 }
 
+/* budget:count(amount [, {at=, unknown=}]): paid by an earlier run; at: seconds since 1970, default now */
+static int l_count(lua_State *L)
+{
+    static const char *const fields[] = {"at", "unknown", NULL};
+    struct budget *budget = check_budget(L);
+    struct amount amount;
+    amountx_read(L, 2, "budget:count: amount", NULL, &amount);
+    luax_check_options(L, 3, "budget:count", fields);
+    bool unknown = luax_opt_boolean(L, 3, "budget:count", "unknown", false);
+    int64_t now_ms = clock_wall_ms(sched_clock(vm_sched(vm_of(L))));
+    lua_Integer at = luax_opt_integer(L, 3, "budget:count", "at", now_ms / 1000, 0, INT32_MAX);
+    struct err err;
+    if (budget_count(budget, &amount, (int64_t)at * 1000, unknown, &err) < 0) return luax_raise_err(L, &err);
+    return 0;
+}
+
 /* ---- making one ---------------------------------------------------------------------------------------- */
 
 /* Fills the limits from field "limits": { {window=, amount=}, … }. */
@@ -196,8 +213,8 @@ static int l_is_budget(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {{"spent", l_spent}, {"held", l_held},   {"unknown", l_unknown},
-                                   {"left", l_left},   {"lines", l_lines}, {"name", l_name},
-                                   {NULL, NULL}};
+                                   {"left", l_left},   {"lines", l_lines}, {"count", l_count},
+                                   {"name", l_name},   {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {{"__gc", l_gc}, {"__tostring", l_tostring}, {NULL, NULL}};
 

@@ -10,6 +10,7 @@ const luaL_Reg binding_modules[] = {
     {"perigee.core.log", luaopen_perigee_core_log},
     {"perigee.core.proc", luaopen_perigee_core_proc},
     {"perigee.core.server", luaopen_perigee_core_server},
+    {"perigee.core.lock", luaopen_perigee_core_lock},
     {"perigee.core.spend", luaopen_perigee_core_spend},
     {"perigee.core.sync", luaopen_perigee_core_sync},
     {"perigee.core.task", luaopen_perigee_core_task},

@@ -13,6 +13,7 @@ int luaopen_perigee_core_json(lua_State *L);
 int luaopen_perigee_core_log(lua_State *L);
 int luaopen_perigee_core_proc(lua_State *L);
 int luaopen_perigee_core_server(lua_State *L);
+int luaopen_perigee_core_lock(lua_State *L);
 int luaopen_perigee_core_spend(lua_State *L);
 int luaopen_perigee_core_sync(lua_State *L);
 int luaopen_perigee_core_task(lua_State *L);

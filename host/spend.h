@@ -105,6 +105,12 @@ size_t budget_line_count(const struct budget *budget);
 struct budget_line budget_line(struct budget *budget, size_t index);
 const char *budget_window_name(enum budget_window window);
 
+/* Counts what was paid outside of the kernel (by an earlier run), at a wall time in milliseconds since 1970:
+ * in the total, and in each present window that holds that time.  unknown: its outcome is not known.  It may
+ * go beyond the limits.  -1 and err (kind invalid) for a negative amount. */
+int budget_count(struct budget *budget, const struct amount *amount, int64_t wall_ms, bool unknown,
+                 struct err *err);
+
 /* ---- permits ------------------------------------------------------------------------------------------ */
 
 enum permit_state {

@@ -297,3 +297,18 @@ void budget_book(const struct booking *booking, enum spend_bucket bucket, const 
         if (sign > 0) warn_if_low(budget, row);
     }
 }
+
+int budget_count(struct budget *budget, const struct amount *amount, int64_t then_ms, bool unknown,
+                 struct err *err)
+{
+    if (amount_sign(amount) < 0)
+        return err_set(err, ERR_INVALID, "what a budget is to count cannot be negative");
+    struct booking booking = {.budget = budget};
+    roll(budget);
+    for (size_t i = 0; i < budget->row_count; i++) {
+        enum budget_window window = budget->rows[i].window;
+        booking.number[window] = window_number(window, then_ms, budget->offset_minutes);
+    }
+    budget_book(&booking, unknown ? BUCKET_UNKNOWN : BUCKET_SPENT, amount, 1);
+    return 0;
+}

@@ -527,6 +527,23 @@ static void test_a_call_counts_in_the_window_of_its_reservation(void)
     teardown();
 }
 
+static void test_what_an_earlier_run_paid_counts_where_it_belongs(void)
+{
+    setup();
+    struct budget *b = make_budget(BUDGET_DAY, "10 CCD", false);
+    struct amount two = money("2 CCD"), minus = money("-2 CCD");
+    CHECK_INT(budget_count(b, &two, START_MS - 3600 * 1000, false, NULL), 0);
+    CHECK_INT(budget_count(b, &two, START_MS - 86400 * 1000, false, NULL), 0);
+    CHECK_INT(budget_count(b, &two, START_MS, true, NULL), 0);
+    CHECK_INT(budget_count(b, &minus, START_MS, true, NULL), -1);
+    CHECK_MONEY(budget_line(b, 0).spent, "4 CCD");
+    CHECK_MONEY(budget_line(b, 1).spent, "2 CCD");
+    CHECK_MONEY(budget_line(b, 1).unknown, "2 CCD");
+    CHECK_MONEY(budget_line(b, 1).left, "6 CCD");
+    budget_unref(b);
+    teardown();
+}
+
 /* ---- unknown outcomes --------------------------------------------------------------------------------- */
 
 static void test_an_unknown_outcome_stays_held_and_is_presumed_spent(void)
@@ -838,6 +855,7 @@ int main(void)
     test_max_cost_of_a_group_bounds_the_sum_of_attempts();
     test_windows_follow_the_calendar();
     test_a_call_counts_in_the_window_of_its_reservation();
+    test_what_an_earlier_run_paid_counts_where_it_belongs();
     test_an_unknown_outcome_stays_held_and_is_presumed_spent();
     test_a_dropped_unknown_can_be_adopted();
     test_a_charge_above_its_price_is_counted_in_full();

@@ -1,0 +1,42 @@
+/* files_lock.c - flock(2) on a descriptor of its own. */
+#include "host/files_lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "host/mem.h"
+
+struct file_lock {
+    int fd;
+};
+
+struct file_lock *file_lock_take(const char *path, struct err *err)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        struct file_lock *lock = mem_alloc(sizeof *lock);
+        lock->fd = fd;
+        return lock;
+    }
+    int code = errno;
+    if (fd >= 0) close(fd);
+    if (code == EWOULDBLOCK) {
+        err_set(err, ERR_UNAVAILABLE, "%s is in use by another run", path);
+        err_set_code(err, "locked");
+    } else {
+        err_set(err, ERR_UNAVAILABLE, "cannot lock %s: %s", path, strerror(code));
+        err_set_code(err, uv_err_name(uv_translate_sys_error(code)));
+    }
+    return NULL;
+}
+
+void file_lock_free(struct file_lock *lock)
+{
+    if (!lock) return;
+    close(lock->fd);
+    mem_free(lock);
+}
