@@ -1,6 +1,6 @@
 -- docs_spec.lua - every public module has a page and editor stubs, and both name every function it offers.
 --
--- A file of scripts/lib is public unless it opens with "-- internal: ".  What a module offers is read
+-- A file of scripts/lib is public unless its first line begins or ends with "-- internal".  What a module offers is read
 -- from the module itself; methods of its objects are read from the stubs and looked for in the page.
 local lfs = require "lfs"
 
@@ -36,7 +36,7 @@ local function public_modules()
   local names = { "error" } -- C alone, host/luax.c
   for _, name in ipairs(sorted_names("scripts/lib", "^(.+)%.lua$")) do
     local charter = opening_comment(read("scripts/lib/" .. name .. ".lua"))
-    if not charter:find "^%-%- internal: " then names[#names + 1] = name end
+    if not (charter:find "^%-%- internal: " or charter:find "^[^\n]*%-%- internal\n") then names[#names + 1] = name end
   end
   return names
 end

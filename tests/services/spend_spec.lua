@@ -107,7 +107,7 @@ describe("a permit", function()
 
   it("stays held as unknown when it is let go of without an answer", function()
     local b = budget.new { total = "10 CCD" }
-    local permit = sent_permit { price = "2 CCD", budgets = { b } }
+    local permit = sent_permit { price = "2 CCD", budgets = { b } } -- luacheck: ignore 231
 
     permit = nil -- luacheck: ignore permit
     collectgarbage()
