@@ -7,6 +7,7 @@ const luaL_Reg binding_modules[] = {
     {"perigee.core.config", luaopen_perigee_core_config},
     {"perigee.core.fs", luaopen_perigee_core_fs},
     {"perigee.core.json", luaopen_perigee_core_json},
+    {"perigee.core.jwt", luaopen_perigee_core_jwt},
     {"perigee.core.log", luaopen_perigee_core_log},
     {"perigee.core.proc", luaopen_perigee_core_proc},
     {"perigee.core.server", luaopen_perigee_core_server},
