@@ -23,6 +23,10 @@ local deai = {}
 local methods = setmetatable({}, { __index = jobs.methods })
 methods.__index = methods
 
+-- The account there is unless others are named.
+deai.EMAIL = "demo@perigee.example"
+deai.PASSWORD = "demo"
+
 local TOKEN_SECONDS <const> = 3600
 
 --- A reply of the service: `members` is a flat list of names and values after code and msg.
@@ -204,7 +208,7 @@ function deai.new(options)
     last_infer_id = 1000 + math.floor(9000 * draw "first infer_id"),
     counts = {}, -- how often a thing happened, for draws by number
   }, methods)
-  for _, account in ipairs(options.accounts or { { email = "demo@perigee.example", password = "demo" } }) do
+  for _, account in ipairs(options.accounts or { { email = deai.EMAIL, password = deai.PASSWORD } }) do
     self:add_account(account)
   end
   return self

@@ -109,7 +109,9 @@ end
 function service.handle(self, request, now)
   local route = (self.routes[request.path] or {})[request.method]
   if not route then
-    return self:no_route(request, self.routes[request.path] ~= nil)
+    local response = self:no_route(request, self.routes[request.path] ~= nil)
+    response.refused = nil
+    return response
   end
   return service.execute(self, route[1], route[2], request, now)
 end

@@ -22,6 +22,10 @@ methods.__index = methods
 world.DEAI_PATH = "/sdk/computation"
 world.SXWL_PATH = "/api"
 
+-- The account there is unless others are named.
+world.EMAIL = deai.EMAIL
+world.PASSWORD = deai.PASSWORD
+
 -- The request with the mount point taken off its path.
 local function below(request, prefix)
   local inner = {}

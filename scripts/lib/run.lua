@@ -141,7 +141,7 @@ end
 --- `perigee run --emulator`: serves on a free port, then lets the script start.
 function run.emulate(given)
   host = given
-  local emulator = serve_emulator { listen = "127.0.0.1:0", seed = host.options.seed }
+  local emulator = serve_emulator { listen = "127.0.0.1:0", seed = host.options.seed, speed = 20 }
   host.ready(services_of(emulator))
   wait_for_ever(emulator)
 end
