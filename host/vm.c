@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host/embedded.h"
 #include "host/log.h"
@@ -20,7 +21,14 @@
 
 enum { STEP_LIMIT_MS = 10000, MOST_REFUSALS = 3 };
 
-static const size_t default_cap = (size_t)1 << 30;
+/* Half of the machine, so that a runaway script fails before the machine does. */
+static size_t default_cap(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    size_t least = (size_t)1 << 30;
+    size_t half = pages > 0 && size > 0 ? (size_t)pages * (size_t)size / 2 : 0;
+    return half > least ? half : least;
+}
 
 /* ---- memory
  * ------------------------------------------------------------------------------------------------ */
@@ -179,7 +187,7 @@ struct vm *vm_new(struct sched *sched, const struct vm_config *config)
     struct vm *vm = mem_alloc(sizeof *vm);
     vm->sched = sched;
     vm->name = mem_strdup(config->name);
-    vm->cap = config->memory_cap ? config->memory_cap : default_cap;
+    vm->cap = config->memory_cap ? config->memory_cap : default_cap();
     vm->step_limit_ms = config->step_limit_ms ? config->step_limit_ms : STEP_LIMIT_MS;
     vm->exit_code = -1;
     scope_init(&vm->root, vm, NULL);

@@ -14,7 +14,7 @@
 
 struct vm_config {
     const char *name;        /* in logs and task lists: "script", "emulator" */
-    size_t memory_cap;       /* bytes of Lua memory; 0 = 1 GiB */
+    size_t memory_cap;       /* bytes of Lua memory; 0 = half of the machine, at least 1 GiB */
     uint64_t step_limit_ms;  /* longest run of a task without waiting; 0 = 10 s */
     const luaL_Reg *modules; /* C modules for require, ends with {NULL, NULL} */
     const char *script_dir;  /* require also looks here; may be NULL */
