@@ -55,6 +55,18 @@ static int parse_size(const char *value, int64_t *bytes)
     return unit && end[1] != '\0' ? -1 : 0;
 }
 
+/* "90" and "1.5" are seconds. */
+static int parse_duration(const char *value, uint64_t *ms)
+{
+    enum { LONGEST_S = 366 * 86400 };
+    char *end;
+    double seconds = strtod(value, &end);
+    if (!isdigit((unsigned char)value[0]) || *end != '\0') return luax_parse_duration(value, ms);
+    if (!(seconds <= LONGEST_S)) return -1;
+    *ms = (uint64_t)(seconds * 1000 + 0.5);
+    return 0;
+}
+
 static int parse_rate(const char *value, double *rate)
 {
     char *end;
@@ -73,7 +85,7 @@ static const char *complaint(const struct cli_option *option, const char *value)
     case CLI_CODE: return NULL;
     case CLI_TEXT: return *value ? NULL : "a value that is not empty";
     case CLI_COUNT: return parse_count(value, &integer) == 0 ? NULL : "a whole number";
-    case CLI_DURATION: return luax_parse_duration(value, &ms) == 0 ? NULL : "a time such as 30s, 5m or 2h";
+    case CLI_DURATION: return parse_duration(value, &ms) == 0 ? NULL : "a time such as 30s, 5m or 2h";
     case CLI_SIZE: return parse_size(value, &integer) == 0 ? NULL : "a size such as 512M or 2G";
     case CLI_RATE: return parse_rate(value, &number) == 0 ? NULL : "a number above 0";
     case CLI_CHOICE: return is_choice(option->choices, value) ? NULL : option->choices;
@@ -259,7 +271,7 @@ static void push_value(lua_State *L, const struct cli_option *option, const char
         lua_pushinteger(L, integer);
         break;
     case CLI_DURATION:
-        luax_parse_duration(value, &ms);
+        parse_duration(value, &ms);
         lua_pushnumber(L, (lua_Number)ms / 1000);
         break;
     case CLI_RATE:

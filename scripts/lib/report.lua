@@ -28,6 +28,7 @@ local advice = {
 
 -- Where the code says more than the kind.
 local advice_by_code = {
+  config = "Correct the setting named above; nothing was sent.",
   runaway = "Let the script wait now and then (task.sleep(0) is enough), or do less in one go.",
   memory = "Keep less at a time, or allow more with --max-memory.",
 }
@@ -127,7 +128,8 @@ function report.render(err, context)
   else
     lines[1] = escape("perigee: " .. plain_message(err))
     paragraph(lines, "money", run_money(context.sums))
-    paragraph(lines, "do", "Correct the script at the line above.")
+    local memory = err == "not enough memory"
+    paragraph(lines, "do", memory and advice_by_code.memory or "Correct the script at the line above.")
   end
   -- A misconfigured machine is no fault at a line of the script.
   if not (errors.is(err) and (err.code == "missing_credentials" or err.code == "config")) then

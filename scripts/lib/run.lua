@@ -53,11 +53,12 @@ end
 -- ---- the script ------------------------------------------------------------------------------------------
 
 local function set_arg(name, first)
-  arg = { [0] = name } -- luacheck: ignore 111
+  local words = { [0] = name }
   for i = 0, #host.argv do
     local at = i - first
-    if at ~= 0 then arg[at] = host.argv[i] end -- luacheck: ignore 112
+    if at ~= 0 then words[at] = host.argv[i] end
   end
+  arg = words -- luacheck: ignore 121
 end
 
 --- The script as a function. Its folder comes first for require.

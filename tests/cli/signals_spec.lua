@@ -1,0 +1,60 @@
+-- signals_spec.lua - Ctrl-C and its like: the first lets the script clean up, the second ends at once.
+local spawn = require "tests.support.spawn"
+
+local TIDY <const> = [[
+  local task = require "perigee.core.task"
+  local x <close> = setmetatable({}, { __close = function() task.sleep(0.05) print "tidied up" end })
+  print "ready"
+  task.sleep(60)]]
+
+local STUBBORN <const> = [[
+  local task = require "perigee.core.task"
+  local x <close> = setmetatable({}, { __close = function() print "tidying" task.sleep(60) end })
+  print "ready"
+  task.sleep(60)]]
+
+local function start(code, options)
+  local child = spawn.start({ "-e", code }, options)
+  assert.is_true(child:read_until "ready")
+  return child
+end
+
+describe("a signal", function()
+  for _, case in ipairs { { "INT", 130 }, { "TERM", 143 }, { "HUP", 129 } } do
+    it(("SIG%s lets the script clean up and ends with %d"):format(case[1], case[2]), function()
+      local child <close> = start(TIDY)
+      child:kill(case[1])
+      local result = child:wait()
+      assert.are.equal(case[2], result.status, result.stderr)
+      assert.is_truthy(result.stdout:find("tidied up", 1, true))
+    end)
+  end
+
+  it("that comes a second time ends at once", function()
+    local child <close> = start(STUBBORN)
+    child:kill "INT"
+    assert.is_true(child:read_until "tidying")
+    child:kill "INT"
+    local result = child:wait()
+    assert.are.equal(130, result.status)
+  end)
+
+  it("cannot be swallowed by a loop of pcall", function()
+    local child <close> = start [[
+      local task = require "perigee.core.task"
+      print "ready"
+      while true do pcall(task.sleep, 0.05) end]]
+    child:kill "TERM"
+    assert.are.equal(143, child:wait().status)
+  end)
+
+  it("SIGUSR1 lists what the tasks wait for and ends nothing", function()
+    local child <close> = start [[
+      local task = require "perigee.core.task"
+      print "ready"
+      task.sleep(2)]]
+    child:kill "USR1"
+    assert.is_true(child:read_until "task.sleep")
+    assert.are.equal(0, child:wait().status)
+  end)
+end)
