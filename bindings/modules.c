@@ -6,7 +6,6 @@ const luaL_Reg binding_modules[] = {
     {"perigee.core.budget", luaopen_perigee_core_budget},
     {"perigee.core.config", luaopen_perigee_core_config},
     {"perigee.core.fs", luaopen_perigee_core_fs},
-    {"perigee.core.inproc", luaopen_perigee_core_inproc},
     {"perigee.core.json", luaopen_perigee_core_json},
     {"perigee.core.jwt", luaopen_perigee_core_jwt},
     {"perigee.core.log", luaopen_perigee_core_log},

@@ -9,7 +9,6 @@ int luaopen_perigee_core_amount(lua_State *L);
 int luaopen_perigee_core_budget(lua_State *L);
 int luaopen_perigee_core_config(lua_State *L);
 int luaopen_perigee_core_fs(lua_State *L);
-int luaopen_perigee_core_inproc(lua_State *L);
 int luaopen_perigee_core_json(lua_State *L);
 int luaopen_perigee_core_jwt(lua_State *L);
 int luaopen_perigee_core_log(lua_State *L);

@@ -460,7 +460,7 @@ static void on_check_cb(uv_check_t *handle)
 static void on_prepare_cb(uv_prepare_t *handle)
 {
     struct sched *s = handle->data;
-    if (!clock_is_virtual(s->clock) || !list_empty(&s->ready) || s->real_ops > s->inner_waits) return;
+    if (!clock_is_virtual(s->clock) || !list_empty(&s->ready) || s->real_ops > 0) return;
     if (timers_advance(s->timers)) sched_wake(s);
 }
 
@@ -522,11 +522,6 @@ struct loop *sched_loop(struct sched *s)
 struct clock *sched_clock(struct sched *s)
 {
     return s->clock;
-}
-
-void sched_count_inner_waits(struct sched *s, int change)
-{
-    s->inner_waits += (size_t)change;
 }
 
 struct random *sched_random(struct sched *s)

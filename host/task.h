@@ -96,10 +96,6 @@ struct random *sched_random(struct sched *sched);
 /* The running task, or NULL outside of tasks. */
 struct task *sched_current(struct sched *sched);
 
-/* So many more (or less) of the parked ops wait for something of this process after all (an exchange with an
- * in-process service): these do not keep a virtual clock from moving on. */
-void sched_count_inner_waits(struct sched *sched, int change);
-
 /* ---- the scheduler ------------------------------------------------------------------------------------ */
 
 /* One for each loop; seed feeds every jitter and fault of the process. */

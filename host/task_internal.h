@@ -119,7 +119,6 @@ struct sched {
     bool dump_requested;
     bool gc_stress;
     size_t real_ops; /* parked ops that only the outside world completes: hold virtual time */
-    size_t inner_waits; /* how many of these wait for this process after all */
     uint64_t next_task_id;
 };
 
