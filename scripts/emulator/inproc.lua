@@ -6,7 +6,7 @@
 -- One task takes requests and answers them; delays are the clock's, so hours of polling pass in no time when the
 -- clock is virtual.  SXWL's callbacks go to `on_callback(callback)`, which may wait; without it nobody gets them.
 
-local core = require "perigee.core.inproc"
+local core = require "perigee.core.local"
 local courier = require "perigee.emulator.courier"
 local task = require "perigee.task"
 local world = require "perigee.emulator.world"
@@ -32,40 +32,21 @@ local function read_request(method, url, headers, body)
   return { method = method, path = decode(path), query = query, headers = headers, body = body }
 end
 
-local function answer(request, response)
-  if response.drop then
-    request:drop(response.delay)
-    return
-  end
-  local names, flat = {}, {}
-  for name in pairs(response.headers) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  for _, name in ipairs(names) do
-    flat[#flat + 1] = name
-    flat[#flat + 1] = response.headers[name]
-  end
-  request:respond(response.status, flat, response.body, response.delay)
-end
-
 local function answer_all(self)
   while true do
-    local request, method, url, headers, body = self.transport:accept()
-    if not request then
-      return
+    local number, request = self.transport:next()
+    if number then -- nil: its caller has given up meanwhile
+      local read = read_request(request.method, request.url, request.headers, request.body)
+      self.transport:reply(number, self.world:handle(read, self.courier:now()))
+      self.courier:watch()
     end
-    local response = self.world:handle(read_request(method, url, headers, body), self.courier:now())
-    self.courier:watch()
-    answer(request, response)
   end
 end
 
---- Open requests end with an error; nothing is answered any more.
+--- Nothing is answered any more.
 function methods:close()
   self.courier:close()
-  self.transport:close()
-  self.answering:wait()
+  self.answering:cancel "the emulator was closed"
 end
 methods.__close = methods.close
 
