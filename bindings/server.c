@@ -384,11 +384,21 @@ static struct server_request *check_open(lua_State *L, struct held *h)
     luax_raise_err(L, &err);
 }
 
-/* Status codes are checked by the engine; anything it cannot hold becomes one that it refuses. */
+/* [-0, +0, e] the range is the engine's to check; what does not fit an int becomes 0, which it refuses */
 static int check_status(lua_State *L, int index)
 {
-    lua_Integer status = luaL_checkinteger(L, index);
+    if (!lua_isinteger(L, index))
+        luax_invalid(L, "the status must be an integer, not %s", luaL_typename(L, index));
+    lua_Integer status = lua_tointeger(L, index);
     return status < 0 || status > INT_MAX ? 0 : (int)status;
+}
+
+/* [-0, +0, e] */
+static const char *check_bytes(lua_State *L, int index, const char *what, size_t *len)
+{
+    const char *bytes = luax_string(L, index, len);
+    if (bytes == NULL) luax_invalid(L, "%s must be text, not %s", what, luaL_typename(L, index));
+    return bytes;
 }
 
 /* request:respond(status, {name, value, …}, body) */
@@ -397,7 +407,7 @@ static int l_request_respond(lua_State *L)
     struct held *h = check_held(L);
     int status = check_status(L, 2);
     size_t count, len;
-    const char *body = luaL_checklstring(L, 4, &len);
+    const char *body = check_bytes(L, 4, "the body", &len);
     const struct http_header *headers = check_headers(L, 3, &count);
     struct err err;
     if (server_respond(check_open(L, h), status, headers, count, body, len, &err) != 0)
@@ -447,7 +457,7 @@ static int l_request_write(lua_State *L)
 {
     struct held *h = check_held(L);
     size_t len;
-    const char *bytes = luaL_checklstring(L, 2, &len);
+    const char *bytes = check_bytes(L, 2, "what is written", &len);
     struct server_request *r = check_open(L, h);
     struct err err;
     if (h->writing) luax_invalid(L, "write: another task is writing to this response");

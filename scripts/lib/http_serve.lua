@@ -112,7 +112,7 @@ local function send(raw, request, answer)
   if answer.delay then tasks.sleep(answer.delay) end
   if answer.drop then return raw:drop() end
   if answer.stream then return send_stream(raw, request, answer) end
-  local body, content_type = answer.body or "", "text/plain; charset=utf-8"
+  local body, content_type = answer.body == nil and "" or answer.body, "text/plain; charset=utf-8"
   if answer.json ~= nil then body, content_type = require "perigee.json".encode(answer.json), "application/json" end
   raw:respond(answer.status or 200, flat_headers(answer.headers, body ~= "" and content_type or nil), body)
 end
@@ -133,9 +133,10 @@ local function handle(running, id, handler, raw, request)
   end, handler, raw, request)
   running[id] = nil
   if ok then return end
-  if tasks.cancelled() then error(err, 0) end
-  local hung_up = type(err) == "table" and err.kind == "closed" and request:closed()
-  if not hung_up then core.report(request.method, request.path, failure) end
+  local kind = type(err) == "table" and err.kind
+  if kind == "cancelled" and tasks.cancelled() then error(err, 0) end
+  if kind == "closed" and request:closed() then return end -- the peer's choice, and nobody's mistake
+  core.report(request.method, request.path, failure)
 end
 
 local function accept_all(listener, options)
