@@ -179,7 +179,10 @@ static void scope_op_abort(struct op *op)
 static int scope_finish(lua_State *L, struct op *op)
 {
     struct scope *scope = ((struct scope_op *)op)->scope;
-    return scope_leave(L, scope);
+    struct task *t = op->task;
+    int n = scope_leave(L, scope);
+    task_refuse_if_cancelled(L, t, op->type->name); /* a cancel that came while it waited for its tasks */
+    return n;
 }
 
 int scope_leave(lua_State *L, struct scope *scope)
