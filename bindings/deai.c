@@ -95,7 +95,7 @@ static const struct ops_field cnn_fields[] = {
     JOB_NAME,
     {"x_train", OPS_PATH, .required = true, .mark = "D", .doc = "training data"},
     {"y_train", OPS_PATH, .required = true, .mark = "D",
-     .doc = "labels; the vendor marks it optional, but jobs without it fail"},
+     .doc = "labels; marked optional by the vendor, but needed"},
     {"train_shard", OPS_NUMBER, .required = true, .above = 0, .below = 1, .mark = "D",
      .doc = "share of the data to train on, between 0 and 1"},
     COUNT("scale_ratio", "255", "divisor of the pixel values"),

@@ -1,7 +1,7 @@
 /* ops.c - one call of an operation: check, permit, exchange, verdict, reply.
  *
- * The call is an op (task.h).  For a create the order is fixed here and nowhere else: the permit's intent is
- * recorded, then the request leaves, then the answer is entered, whatever becomes of the task meanwhile.
+ * The call is an op (task.h).  For a create the order is fixed here and nowhere else: a permit whose intent is
+ * on record, then the request, then the answer is entered, whatever becomes of the task meanwhile.
  * Loop-side callbacks fill the op and complete it; all Lua is in ops_send and call_finish.
  * Owns: the op's buffers and its exchange.  Borrows: the connection, the permit and the progress cell, kept
  * alive by a table in the registry until release.
@@ -34,7 +34,6 @@ struct call {
 
     struct permit **permit; /* in its userdata; NULL if the operation needs none */
     bool entered;           /* the answer is entered with the permit */
-    bool recording;         /* the permit's callback is still to come */
     struct ops_progress *progress;
 
     struct buf url, body; /* of the request */
@@ -175,38 +174,11 @@ static int launch(struct call *call)
     return call->exchange ? 0 : -1;
 }
 
-static void fail(struct call *call, const struct err *err)
-{
-    call->failed = true;
-    if (err) call->err = *err;
-    op_complete(&call->op);
-}
-
-/* The intent is on record: now, and only now, the request may leave. */
-static void on_intent(void *ctx, struct permit *permit, const struct err *err)
-{
-    struct call *call = ctx;
-    call->recording = false;
-    if (err) {
-        fail(call, err);
-    } else if (spend_sent(permit, &call->err) != 0) {
-        fail(call, NULL);
-    } else if (launch(call) != 0) {
-        enter_answer(call, SPEND_NONE, NULL);
-        fail(call, NULL);
-    }
-}
-
 static void call_abort(struct op *op)
 {
     struct call *call = (struct call *)op;
     if (call->exchange) transport_cancel(call->conn->transport, call->exchange);
     call->exchange = NULL;
-    if (call->recording) { /* only dropping the permit stops its callback */
-        permit_drop(*call->permit);
-        *call->permit = NULL;
-        call->recording = false;
-    }
     enter_answer(call, SPEND_UNKNOWN, NULL);
 }
 
@@ -351,7 +323,7 @@ static const struct op_type call_type = {.name = "service call",
 
 /* ---- send --------------------------------------------------------------------------------------------- */
 
-/* [-0, +0, e] the permit of a create: made for this very operation, granted, not used. */
+/* [-0, +0, e] the permit of a create: made for this very operation, on record, not used. */
 static struct permit **check_permit(lua_State *L, const char *who, const struct ops_conn *conn,
                                     const struct ops_def *def, int index)
 {
@@ -361,7 +333,7 @@ static struct permit **check_permit(lua_State *L, const char *who, const struct 
     }
     struct permit **slot = index ? luaL_testudata(L, index, PERMIT_CLASS) : NULL;
     if (!slot || !*slot) luax_invalid(L, "%s: costs money and needs a permit of the spend kernel", who);
-    if (permit_state(*slot) != PERMIT_RESERVED)
+    if (permit_state(*slot) != PERMIT_INTENT)
         luax_invalid(L, "%s: its permit is %s; each request needs a permit of its own", who,
                      permit_state_name(permit_state(*slot)));
     if (strcmp(permit_service(*slot), conn->service->name) != 0 || strcmp(permit_operation(*slot), who) != 0)
@@ -420,10 +392,8 @@ int ops_send(lua_State *L, struct ops_conn *conn, const struct ops_def *def, int
     if (options->progress_index)
         call->progress = luaL_checkudata(L, options->progress_index, OPS_PROGRESS_CLASS);
     compose(L, call, exact);
-    if (permit) {
-        if (spend_intent(*permit, on_intent, call, &call->err) != 0) return luax_raise_err(L, &call->err);
-        call->recording = true;
-    } else if (launch(call) != 0) {
+    if (permit && spend_sent(*permit, &call->err) != 0) return luax_raise_err(L, &call->err);
+    if (launch(call) != 0) { /* bad URL, unreadable file: nothing left, and the judge will say so */
         call->failed = true;
         op_complete(&call->op);
     }

@@ -1,0 +1,315 @@
+-- deai_flows.lua - Distributed AI calls that take several steps: train, infer and the waits.  -- internal
+--
+-- train and infer read like the plan: upload outside the lock, then estimate, gate and submit as one critical
+-- section of the key, then wait without it.  Nothing the service says means that a training failed, and there is
+-- no way to stop one: a wait that ends early leaves it running and paid for, and says so.
+
+local account = require "perigee.deai_account"
+local core = require "perigee.core.ops"
+local errors = require "perigee.error"
+local service = require "perigee.service"
+local task = require "perigee.task"
+
+local flows = {}
+
+local JOB_TIMEOUT <const>, INFERENCE_TIMEOUT <const> = 24 * 3600, 2 * 3600
+local LIST_PAGES <const> = 50 -- of 100 rows, when a job is looked up by its name
+local LOOKUPS <const> = { 0, 1, 3 } -- seconds before each look for a job whose id did not come
+
+-- ---- fields ----------------------------------------------------------------------------------------------------
+
+--- "estimate_cnn", "train_lstm", … for the model in t; raises `invalid` for another model.
+function flows.model_operation(verb, t)
+  service.check_type("deai." .. verb .. ": its argument", t, "table")
+  local model = t.model
+  if model == "CNN" or model == "LSTM" then return verb .. "_" .. model:lower() end
+  return errors.invalid(('deai.%s: model must be "CNN" or "LSTM", not %s'):format(verb,
+    type(model) == "string" and ("%q"):format(model) or tostring(model)))
+end
+
+local function is_file(value)
+  local meta = type(value) == "table" and getmetatable(value)
+  return meta and meta.__name == "perigee.deai.file" or false
+end
+
+--- The fields with each deai.file uploaded and replaced by its remote path; checked as they will be sent.
+function flows.upload_files(client, operation, fields, options)
+  local names, done = {}, {}
+  for name, value in pairs(fields) do
+    done[name] = value
+    if is_file(value) then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    done[name] = account.upload(client, fields[name].path, { progress = options.progress })
+  end
+  return core.check("deai", operation, done)
+end
+
+-- ---- one row of results ------------------------------------------------------------------------------------------
+
+--- The reply of an inference read as {tx_hash, result, submitTime, ccd_cost, done}.
+function flows.row(reply)
+  local data = type(reply.data) == "table" and reply.data or {}
+  local result = data.result ~= "" and data.result or nil
+  return {
+    tx_hash = data.tx_hash ~= "" and data.tx_hash or nil,
+    result = result,
+    submitTime = data.submitTime,
+    ccd_cost = data.ccd_cost,
+    done = data.tx_hash ~= nil and data.tx_hash ~= "" and (result ~= nil or data.ccd_cost ~= nil),
+  }
+end
+
+-- ---- training ----------------------------------------------------------------------------------------------------
+
+-- jobIDs of the jobs of that name; nil if the list cannot be read.
+local function jobs_named(client, name)
+  local found = {}
+  local ok, err = pcall(function()
+    for page = 1, LIST_PAGES do
+      local reply = service.call(client, "jobs", { pageNo = page, pageSize = 100 }, { timeout = 30 })
+      local rows = type(reply.data) == "table" and reply.data or {}
+      for _, row in ipairs(rows) do
+        if row.jobName == name and row.jobID then found[row.jobID] = true end
+      end
+      if #rows == 0 or page >= (reply.totalPages or math.huge) then break end
+    end
+  end)
+  if not ok and errors.is(err, "cancelled") then error(err, 0) end
+  return ok and found or nil
+end
+
+-- The one job of that name that was not there before, or nil.
+local function new_job(client, name, before)
+  for _, pause in ipairs(LOOKUPS) do
+    task.sleep(pause)
+    local after, id, count = jobs_named(client, name), nil, 0
+    for job_id in pairs(after or {}) do
+      if not (before and before[job_id]) then
+        id, count = job_id, count + 1
+      end
+    end
+    if count == 1 then return id end
+    if count > 1 then return nil end
+  end
+  return nil
+end
+
+local function unknown_job(client, name, price, permit)
+  return errors.new {
+    kind = "api", outcome = "unknown", retryable = false, code = "no_job_id", service = "deai",
+    operation = "create_job", price = price, intent = permit:intent_id(),
+    message = ("%s accepted the job but gave no jobID, and its list shows no single new job named %q"):format(
+      "Distributed AI", name),
+    jobName = name, account = client.account,
+  }
+end
+
+--- createJob under the lock of its jobName; returns the jobID and its permit.  adopt: a lost reply may be
+--- made good if exactly one new job of that name appeared.
+function flows.submit_job(client, fields, options, price, adopt)
+  local name, key = fields.jobName, "train|" .. fields.jobName
+  local before = jobs_named(client, name)
+  local reply, permit, err = service.pay(client, "create_job", fields, options, { key = name, price = price })
+  if reply and reply.jobID then return reply.jobID, permit end
+  local job_id
+  if reply or (adopt and before and err.kind ~= "cancelled") then job_id = new_job(client, name, before) end
+  if job_id then
+    if not reply then permit:answered("created", job_id) end
+    return job_id, permit
+  end
+  permit:close()
+  account.rest(client, key)
+  return service.raise(err and not reply and err or unknown_job(client, name, price, permit), { jobName = name })
+end
+
+local function start_reporting(options, result)
+  if options.on_start then service.check_type("on_start", options.on_start, "function")(result) end
+end
+
+--- Estimate, gate and create under one lock: {jobID, jobName, price}.  With wait = true until it is trained.
+function flows.train(client, t)
+  local compound = flows.model_operation("train", t)
+  local estimate = flows.model_operation("estimate", t)
+  local parts, options = core.split("deai", compound, t, "train")
+  core.check("deai", estimate, parts[1], { local_files = true, name = "deai.train" })
+  local create = core.check("deai", "create_job", parts[2], { name = "deai.train" })
+  local timeout = service.seconds("deai.train: timeout", options.timeout, JOB_TIMEOUT)
+  local draft_fields = flows.upload_files(client, estimate, parts[1], options)
+  local result = { jobName = create.jobName }
+  do
+    local lock <close> = service.lock(client, "train", create.jobName) -- luacheck: ignore 211
+    local call = { max_cost = options.max_cost, max_cost_per_attempt = options.max_cost_per_attempt, budget = options.budget }
+    result.price = account.draft(client, estimate, "train|" .. create.jobName, draft_fields, {}).price
+    local permit
+    result.jobID, permit = flows.submit_job(client, create, call, result.price, true)
+    permit:close() -- no charge of a training is ever reported: it is settled at its price
+  end
+  service.annotated({ jobID = result.jobID, jobName = result.jobName, price = result.price }, function()
+    start_reporting(options, result)
+    if options.wait then
+      flows.wait_job(client, result.jobID, { timeout = timeout, probe = options.probe, x_train = draft_fields.x_train })
+    end
+  end)
+  return result
+end
+
+-- ---- inference ---------------------------------------------------------------------------------------------------
+
+-- Tells whether a start whose reply was lost shows in the list: more rows since then than starts we know of.
+local function start_shows(client, job_id, since)
+  local state = account.state(client)
+  return function()
+    local ok, reply = pcall(service.call, client, "inferences", { jobID = job_id, pageNo = 1, pageSize = 100 }, { timeout = 30 })
+    if not ok then
+      if errors.is(reply, "cancelled") then error(reply, 0) end
+      return false
+    end
+    local extra = 0
+    for _, row in ipairs(type(reply.data) == "table" and reply.data or {}) do
+      if (tonumber(row.submitTime) or 0) >= since then extra = extra + 1 end
+    end
+    for _, answered in ipairs(state.starts[job_id] or {}) do
+      if answered >= since then extra = extra - 1 end
+    end
+    return extra > 0
+  end
+end
+
+-- When starts on a job were answered, in the service's time: what start_shows counts against.
+local function note_start(client, job_id)
+  local state = account.state(client)
+  local starts = state.starts[job_id] or {}
+  local now = os.time() + state.skew
+  while starts[1] and starts[1] < now - 600 do table.remove(starts, 1) end
+  starts[#starts + 1] = now
+  state.starts[job_id] = starts
+end
+
+--- inference under the lock of its jobID; returns the infer_id and its permit.
+function flows.submit_inference(client, fields, options, price)
+  local since = os.time() + account.state(client).skew
+  local reply, permit, err = service.pay(client, "start_inference", fields, options, { key = fields.jobID, price = price })
+  if reply then
+    note_start(client, fields.jobID)
+    return reply.infer_id, permit
+  end
+  permit:close()
+  account.rest(client, "infer|" .. fields.jobID, start_shows(client, fields.jobID, since))
+  return service.raise(err, { jobID = fields.jobID })
+end
+
+local function infer_fields(t)
+  local parts, options = core.split("deai", "infer", t)
+  if options.file ~= nil then
+    if parts[1].data_path ~= nil then errors.invalid "deai.infer: takes data_path or file, not both" end
+    local path = is_file(options.file) and options.file.path or service.check_type("deai.infer: file", options.file, "string")
+    parts[1].data_path = require "perigee.deai".file(path)
+  end
+  core.check("deai", "estimate_inference", parts[1], { local_files = true, name = "deai.infer" })
+  return parts[1], core.check("deai", "start_inference", parts[2], { name = "deai.infer" }), options
+end
+
+--- Estimate, gate and start under one lock, then wait: {infer_id, result, tx_hash, ccd_cost, submitTime, price}.
+function flows.infer(client, t)
+  local estimate, start, options = infer_fields(t)
+  local timeout = service.seconds("deai.infer: timeout", options.timeout, INFERENCE_TIMEOUT)
+  local draft_fields = flows.upload_files(client, "estimate_inference", estimate, options)
+  local result = { jobID = start.jobID }
+  local permit
+  do
+    local lock <close> = service.lock(client, "infer", start.jobID) -- luacheck: ignore 211
+    local call = { max_cost = options.max_cost, max_cost_per_attempt = options.max_cost_per_attempt, budget = options.budget }
+    result.price = account.draft(client, "estimate_inference", "infer|" .. start.jobID, draft_fields, {}).price
+    result.infer_id, permit = flows.submit_inference(client, start, call, result.price)
+  end
+  local held <close> = permit -- luacheck: ignore 211
+  service.annotated({ jobID = result.jobID, infer_id = result.infer_id, price = result.price }, function()
+    start_reporting(options, result)
+    if options.wait == false then return end
+    for name, value in pairs(flows.wait_inference(client, result.infer_id, { timeout = timeout })) do
+      result[name] = value
+    end
+  end)
+  if result.ccd_cost then permit:settle(result.ccd_cost) end
+  return result
+end
+
+-- ---- waits -------------------------------------------------------------------------------------------------------
+
+-- Runs a wait; whoever leaves it early is told that the job goes on and is paid for.
+local function waiting(client, id_field, id, wait)
+  local ok, result = pcall(wait)
+  if ok then return result end
+  if errors.is(result) then
+    service.leave { service = "deai", id = id, account = client.account, how = "cannot be stopped", why = result.kind }
+  end
+  return service.raise(result, { [id_field] = id, service = "deai" })
+end
+
+local function timeout_error(operation, what, seconds)
+  return function()
+    return errors.new {
+      kind = "timeout", code = "wait", operation = operation, outcome = "none", retryable = false,
+      message = ("%s did not show its end within %g s: it goes on, still paid for"):format(what, seconds),
+    }
+  end
+end
+
+-- A refusal of the service is an answer that says "not yet"; a refused password is not.
+local function not_yet(err)
+  return err.kind == "api" or (err.kind == "auth" and err.code ~= "login_refused")
+end
+
+--- Waits until the inference is done: {infer_id, tx_hash, result, submitTime, ccd_cost}.
+function flows.wait_inference(client, infer_id, options)
+  options = service.check_options("deai.wait_inference", options, { "timeout" })
+  local exact = core.check("deai", "inference", { id = infer_id }, { name = "deai.wait_inference" })
+  local timeout = service.seconds("deai.wait_inference: timeout", options.timeout, INFERENCE_TIMEOUT)
+  return waiting(client, "infer_id", infer_id, function()
+    return service.poll(client, {
+      timeout = timeout,
+      passing = not_yet,
+      on_timeout = timeout_error("wait_inference", "inference " .. exact.id, timeout),
+    }, function()
+      local row = flows.row((service.call(client, "inference", exact, {})))
+      if not row.done then return nil end
+      row.infer_id, row.done = infer_id, nil
+      return row
+    end)
+  end)
+end
+
+-- What shows that a job is trained: a submission, or that it can price an inference on its own data.
+local function standard_probe(client, job_id, x_train)
+  local reply = service.call(client, "submissions", { jobID = job_id, pageNo = 1, pageSize = 1 }, {})
+  if type(reply.data) == "table" and #reply.data > 0 then return "submission" end
+  if not x_train then return nil end
+  local lock <close> = service.lock(client, "infer", job_id) -- luacheck: ignore 211
+  account.draft(client, "estimate_inference", "infer|" .. job_id, { data_path = x_train, jobID = job_id }, {})
+  return "estimate"
+end
+
+--- Waits until the job is trained: {jobID, by}.  x_train (the job's own data) allows a second probe;
+--- probe(client, jobID) takes the place of both and returns something true once the job is trained.
+function flows.wait_job(client, job_id, options)
+  options = service.check_options("deai.wait_job", options, { "timeout", "probe", "x_train" })
+  core.check("deai", "job", { jobID = job_id }, { name = "deai.wait_job" })
+  local timeout = service.seconds("deai.wait_job: timeout", options.timeout, JOB_TIMEOUT)
+  local probe = options.probe and service.check_type("deai.wait_job: probe", options.probe, "function")
+  return waiting(client, "jobID", job_id, function()
+    return service.poll(client, {
+      timeout = timeout,
+      passing = not_yet,
+      on_timeout = timeout_error("wait_job", "job " .. job_id, timeout),
+    }, function()
+      local by
+      if probe then by = probe(client, job_id) and "probe" or nil
+      else by = standard_probe(client, job_id, options.x_train) end
+      return by and { jobID = job_id, by = by } or nil
+    end)
+  end)
+end
+
+return flows

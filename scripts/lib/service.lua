@@ -1,0 +1,335 @@
+-- service.lua - what the clients of both services share.  -- internal
+--
+-- The engine (perigee.core.ops) makes one exchange; here several become one call: reads with retries, of
+-- which this file is the only owner, a rate for status reads, paid calls with their permit, waits that poll,
+-- and what is left behind when a wait is left.  State that must hold across client objects (locks, drafts,
+-- tokens) is in one table of the VM, service.shared.
+
+local budget = require "perigee.budget"
+local core = require "perigee.core.ops"
+local clock = require "perigee.core.task"
+local errors = require "perigee.error"
+local log = require "perigee.log"
+local retry = require "perigee.retry"
+local spend = require "perigee.core.spend"
+local sync = require "perigee.core.sync"
+local task = require "perigee.task"
+local time = require "perigee.time"
+
+local service = {}
+
+local STATUS_RATE <const> = 5 -- status reads a second for each service, all clients together
+local ANSWER_GRACE <const> = 15 -- seconds a paid request may still wait for its answer after a cancel
+local FIRST_POLL <const>, POLL_FACTOR <const>, LAST_POLL <const>, POLL_JITTER <const> = 2, 1.5, 60, 0.2
+
+--- State shared by all clients of this VM under a name; `make` builds it the first time.
+function service.shared(name, make)
+  local all = core.shared()
+  local state = all[name]
+  if not state then
+    state = make()
+    all[name] = state
+  end
+  return state
+end
+
+-- ---- options and errors ------------------------------------------------------------------------------------
+
+--- Raises `invalid` for a field that is not in the list.
+function service.check_options(where, options, known)
+  if options == nil then return {} end
+  if type(options) ~= "table" then
+    errors.invalid(("%s: options must be a table, not a %s"):format(where, type(options)))
+  end
+  local names, is_known = {}, {}
+  for name in pairs(options) do names[#names + 1] = tostring(name) end
+  for _, name in ipairs(known) do is_known[name] = true end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    if not is_known[name] then
+      local near = errors.nearest(name, known)
+      errors.invalid(("%s: unknown field '%s'%s"):format(where, name, near and ("; did you mean '%s'?"):format(near) or ""))
+    end
+  end
+  return options
+end
+
+--- Raises `invalid` unless value is of one of the types named.
+function service.check_type(where, value, ...)
+  for _, wanted in ipairs { ... } do
+    if type(value) == wanted then return value end
+  end
+  return errors.invalid(("%s must be a %s, not a %s"):format(where, table.concat({ ... }, " or a "), type(value)))
+end
+
+--- Seconds of a duration option ("5m", 300), or the default.
+function service.seconds(where, value, default)
+  if value == nil then return default end
+  local ok, seconds = pcall(time.seconds, value)
+  if not ok or seconds < 0 then
+    errors.invalid(('%s must be seconds as a number, or a text such as "5m", not %s'):format(where, tostring(value)))
+  end
+  return seconds
+end
+
+--- Adds to an error object what only the caller knows (ids, a price) and raises it.
+function service.raise(err, fields)
+  if errors.is(err) then
+    for name, value in pairs(fields or {}) do
+      if err[name] == nil then err[name] = value end
+    end
+  end
+  error(err, 0)
+end
+
+--- f(…) whose errors carry the fields too.
+function service.annotated(fields, f, ...)
+  local results = table.pack(pcall(f, ...))
+  if not results[1] then service.raise(results[2], fields) end
+  return table.unpack(results, 2, results.n)
+end
+
+-- ---- clients -------------------------------------------------------------------------------------------------
+
+--- What every client has: a connection, a key that says where and who, the budgets of all its calls.
+--- methods:authorize() must put a valid token on the connection; methods:renew(token) replaces a refused one
+--- and says whether that is worth another try.
+function service.new_client(name, methods, options)
+  local conn = core.connect { service = name, base_url = options.base_url }
+  return setmetatable({
+    service = name,
+    conn = conn,
+    base_url = conn:base_url(),
+    account = options.account,
+    key = table.concat({ name, conn:base_url(), options.account or "" }, "|"),
+    budget = options.budget,
+    timeout = options.timeout,
+    reads = retry.new { attempts = 4, base = 0.5, cap = 10, elapsed = 120, service = name },
+    rate = options.status_rate or STATUS_RATE,
+  }, methods)
+end
+
+--- Waits for the lock of `kind` and `id` on this account; keep it in a <close> variable.
+function service.lock(client, kind, id)
+  return task.lock(table.concat({ client.key, kind, id }, "|"))
+end
+
+-- ---- one call --------------------------------------------------------------------------------------------------
+
+local function exchange(client, operation, fields, options, attempt)
+  local authorized, token = pcall(client.authorize, client, operation)
+  if not authorized then return false, token end
+  local ok, reply, meta = pcall(client.conn.call, client.conn, operation, fields, {
+    timeout = options.timeout or client.timeout,
+    attempt = attempt,
+    permit = options.permit,
+    progress = options.progress,
+  })
+  if ok then client:accepted(token) end
+  return ok, reply, meta, token
+end
+
+--- One exchange, and one more after a new login if the token was refused.  Returns the reply and
+--- {status, elapsed, date}.
+function service.call(client, operation, fields, options, attempt)
+  options = options or {}
+  local ok, reply, meta, token = exchange(client, operation, fields, options, attempt)
+  if not ok and errors.is(reply, "auth") and client:renew(token, reply) then
+    ok, reply, meta = exchange(client, operation, fields, options, (attempt or 1) + 1)
+  end
+  if not ok then error(reply, 0) end
+  return reply, meta
+end
+
+--- A read: repeated, within bounds, while its error says that it can be.
+function service.read(client, operation, fields, options)
+  return client.reads:run(function(try)
+    if try.attempt > 1 then core.count_retry() end
+    return service.call(client, operation, fields, options, try.attempt)
+  end)
+end
+
+--- Waits for this service's next turn to read a status.
+function service.take_turn(client)
+  local lane = service.shared("lane|" .. client.service, function() return { next = 0 } end)
+  local now = clock.now()
+  local at = math.max(now, lane.next)
+  lane.next = at + 1 / client.rate
+  if at > now then task.sleep(at - now) end
+end
+
+--- A status read outside of a wait: with its turn and retries.
+function service.read_status(client, operation, fields, options)
+  service.take_turn(client)
+  return service.read(client, operation, fields, options)
+end
+
+-- ---- paid calls --------------------------------------------------------------------------------------------------
+
+--- Options of a call that say what it may cost.  terms: {key=, price=, no_worst_case=}.
+local function request_permit(client, operation, options, terms)
+  return spend.request {
+    service = client.service,
+    operation = operation,
+    account = client.account,
+    key = terms.key,
+    price = terms.price,
+    no_worst_case = terms.no_worst_case,
+    max_cost = options.max_cost,
+    max_cost_per_attempt = options.max_cost_per_attempt,
+    budgets = budget.collect(options.budget, client.budget),
+  }
+end
+
+-- Once the request is out, a cancel waits a while for the answer: it says what the money was spent on.
+local function send_paid(client, operation, fields, options, permit, attempt)
+  return task.shield(ANSWER_GRACE, exchange, client, operation, fields, {
+    timeout = options.timeout,
+    permit = permit,
+  }, attempt)
+end
+
+--- A create: gate, permit, request.  Never sent twice, but that one refused for its token is sent once more
+--- after a login, with a permit of its own.  Returns the reply and the permit, which the caller settles or
+--- closes.  An error of unknown outcome has `intent` and `permit`.
+function service.pay(client, operation, fields, options, terms)
+  for attempt = 1, 2 do
+    client:authorize(operation)
+    local permit = request_permit(client, operation, options, terms)
+    local ok, reply, meta, token = send_paid(client, operation, fields, options, permit, attempt)
+    if ok then return reply, permit, meta end
+    if errors.is(reply) then
+      reply.price = reply.price or terms.price
+      if permit:state() == "unknown" then
+        -- Also when the wait for the answer was cancelled: the request had left.
+        reply.outcome, reply.retryable, reply.intent = "unknown", false, permit:intent_id()
+        return nil, permit, reply
+      end
+    end
+    permit:close()
+    if attempt == 2 or not errors.is(reply, "auth") or not client:renew(token, reply) then error(reply, 0) end
+  end
+end
+
+--- The same, but an unknown outcome is raised like any error.
+function service.pay_or_raise(client, operation, fields, options, terms)
+  local reply, permit, err = service.pay(client, operation, fields, options, terms)
+  if reply then return reply, permit, err end
+  permit:close()
+  error(err, 0)
+end
+
+-- ---- uploads: progress without a callback in C ---------------------------------------------------------------------
+
+--- f(cell) while report(sent, total) is called some five times a second.
+function service.with_progress(report, f)
+  if not report then return f(nil) end
+  service.check_type("progress", report, "function")
+  local cell = core.progress()
+  local last
+  local function tell()
+    local sent, total = cell:read()
+    if sent ~= last then
+      last = sent
+      report(sent, total)
+    end
+  end
+  local scope <close> = task.scope()
+  local watcher = scope:spawn(function()
+    while true do
+      task.sleep(0.2)
+      tell()
+    end
+  end)
+  local result = f(cell)
+  watcher:cancel "the upload has ended"
+  tell()
+  return result
+end
+
+-- ---- waits -----------------------------------------------------------------------------------------------------------
+
+--- A bell that a callback rings: the wait that listens polls at once and starts over at short intervals.
+function service.bell()
+  local semaphore = sync.semaphore(0)
+  local bell = {}
+  function bell.ring() semaphore:give() end
+  --- Sleeps; true if it was rung.
+  function bell.sleep(seconds)
+    local rung, err = task.try(task.deadline, seconds, semaphore.take, semaphore)
+    if not rung and not errors.is(err, "timeout") then error(err, 0) end
+    while rung and semaphore:free() > 0 do semaphore:take() end -- several rings are one
+    return rung
+  end
+  return bell
+end
+
+local function jittered(seconds)
+  return seconds * (1 + POLL_JITTER * (2 * clock.random() - 1))
+end
+
+-- What can be waited out: the service could not be asked, or did not make sense.
+local PASSING <const> = { network = true, timeout = true, http = true, parse = true, unavailable = true, tls = true }
+
+--- Polls until look() returns something, for at most `timeout` seconds; returns that.
+---   look()      one reading, without retries of its own; may raise
+---   passing     function(err) -> true if it can be waited out (default: could not be asked)
+---   patience    seconds for which readings may fail in a row (default an hour): unreachable is not failed
+---   bell        polls at once when it rings
+---   not_before  clock.now() of a moment at which one reading is wanted (a deadline of the job's)
+---   on_poll     called after each reading that found nothing
+---   on_timeout  function() -> the error to raise
+function service.poll(client, options, look)
+  local started, interval = clock.now(), FIRST_POLL
+  local failing_since
+  while true do
+    service.take_turn(client)
+    local ok, found = pcall(look)
+    if ok and found ~= nil then return found end
+    local now = clock.now()
+    if ok then
+      failing_since = nil
+    else
+      local waits_out = errors.is(found) and found.kind ~= "cancelled"
+        and ((options.passing and options.passing(found)) or PASSING[found.kind])
+      failing_since = failing_since or now
+      if not waits_out or now - failing_since > (options.patience or 3600) then error(found, 0) end
+      log.debug("poll.failed", { service = client.service, kind = found.kind, error = found.message })
+    end
+    if options.on_poll then options.on_poll(now - started) end
+    local left = started + options.timeout - now
+    if left <= 0 then error(options.on_timeout(), 0) end
+    local pause = math.min(jittered(interval), left)
+    if options.not_before and now < options.not_before then pause = math.min(pause, options.not_before - now) end
+    interval = math.min(interval * POLL_FACTOR, LAST_POLL)
+    if not options.bell then
+      task.sleep(pause)
+    elseif options.bell.sleep(pause) then
+      interval = FIRST_POLL
+    end
+  end
+end
+
+-- ---- what is left behind -------------------------------------------------------------------------------------------------
+
+--- Notes a remote job that goes on though nobody waits for it any more, and says so.
+function service.leave(entry)
+  local left = service.shared("left", function() return {} end)
+  left[#left + 1] = entry
+  log.warn("job.goes_on", entry)
+end
+
+--- All of them, oldest first: {service, id, cost, how} each.  The end of a run names them.
+function service.left_behind()
+  return service.shared("left", function() return {} end)
+end
+
+--- A value of the configuration: the caller's, else from flags, environment and files.
+function service.setting(value, name, needed)
+  if value ~= nil then return value end
+  local config = require "perigee.config"
+  if needed then return (config.need(name)) end
+  return (config.get(name))
+end
+
+return service
