@@ -24,7 +24,8 @@ static const struct ops_reply_field reply_nothing[] = {{0}};
                              .doc = "the job, a string of up to 78 digits"                                   \
     }
 #define PAGE                                                                                                 \
-    {"pageNo", OPS_INTEGER, .least = 1, .most = MOST_INT, .fallback = "1", .mark = "D", .doc = "page, from 1"}, \
+    {"pageNo",        OPS_INTEGER, .least = 1,           .most = MOST_INT,                                   \
+     .fallback = "1", .mark = "D", .doc = "page, from 1"},                                                   \
     {                                                                                                        \
         "pageSize", OPS_INTEGER, .least = 1, .most = 1000, .fallback = "100", .mark = "D",                   \
                                  .doc = "rows in a page"                                                     \
@@ -203,13 +204,16 @@ static const struct ops_def defs[] = {
     {"upload", "POST", "/deAI/uploadFile", OPS_UPLOAD, .fields = upload_fields, .options = option_upload,
      .reply = upload_reply, .doc = "stores a local file and gives its remote path"},
     {"estimate_cnn", "POST", "/deAI/queryGuarantee", OPS_DRAFT, .fields = cnn_fields,
-     .options = option_upload, .reply = cost_reply, .doc = "prices a CNN training, and makes it the draft of its jobName"},
+     .options = option_upload, .reply = cost_reply,
+     .doc = "prices a CNN training, and makes it the draft of its jobName"},
     {"estimate_lstm", "POST", "/deAI/queryGuarantee", OPS_DRAFT, .fields = lstm_fields,
-     .options = option_upload, .reply = cost_reply, .doc = "prices an LSTM training, and makes it the draft of its jobName"},
+     .options = option_upload, .reply = cost_reply,
+     .doc = "prices an LSTM training, and makes it the draft of its jobName"},
     {"create_job", "POST", "/deAI/createJob", OPS_CREATE, .fields = create_fields, .options = option_paid,
      .reply = create_reply, .doc = "starts the training that the last estimate of this jobName described"},
     {"estimate_inference", "POST", "/deAI/inferenceCost", OPS_DRAFT, .fields = inference_cost_fields,
-     .options = option_upload, .reply = cost_reply, .doc = "prices an inference, and makes it the draft of its jobID"},
+     .options = option_upload, .reply = cost_reply,
+     .doc = "prices an inference, and makes it the draft of its jobID"},
     {"start_inference", "POST", "/deAI/inference", OPS_CREATE, .fields = job_fields, .options = option_paid,
      .reply = inference_reply, .doc = "starts the inference that the last estimate of this jobID described"},
     {"inference", "POST", "/deAI/queryInfer", OPS_READ, .fields = query_fields, .options = option_timeout,

@@ -9,6 +9,8 @@ const luaL_Reg binding_modules[] = {
     {"perigee.core.json", luaopen_perigee_core_json},
     {"perigee.core.jwt", luaopen_perigee_core_jwt},
     {"perigee.core.log", luaopen_perigee_core_log},
+    {"perigee.core.local", luaopen_perigee_core_local},
+    {"perigee.core.ops", luaopen_perigee_core_ops},
     {"perigee.core.proc", luaopen_perigee_core_proc},
     {"perigee.core.server", luaopen_perigee_core_server},
     {"perigee.core.lock", luaopen_perigee_core_lock},

@@ -12,6 +12,8 @@ int luaopen_perigee_core_fs(lua_State *L);
 int luaopen_perigee_core_json(lua_State *L);
 int luaopen_perigee_core_jwt(lua_State *L);
 int luaopen_perigee_core_log(lua_State *L);
+int luaopen_perigee_core_local(lua_State *L);
+int luaopen_perigee_core_ops(lua_State *L);
 int luaopen_perigee_core_proc(lua_State *L);
 int luaopen_perigee_core_server(lua_State *L);
 int luaopen_perigee_core_lock(lua_State *L);

@@ -2,12 +2,13 @@
  *
  *   services()                         names of the services
  *   describe(service)                  its table as Lua values: for docs, stubs and completion
- *   connect{service=, base_url=}       a connection: :call(operation, fields, options) :token(text) :base_url()
- *   check(service, operation, fields, {partial=, local_files=})    exact types, or raises `invalid`
+ *   connect{service=, base_url=}       a connection: :call(operation, fields, options) :token(text)
+ * :base_url() check(service, operation, fields, {partial=, local_files=})    exact types, or raises `invalid`
  *   split(service, name, table)        {fields of each part…}, options
  *   progress()                         a cell an upload reports to: :read() gives sent, total
  *   shared()                           one table for all clients of the VM: locks, drafts, tokens
  *   stats(), count_retry()             figures for the summary
+ *   secret(text)                       registers a secret for blanking
  *
  * Several exchanges in a row are the business of scripts/lib/service.lua and the clients.
  */
@@ -15,8 +16,8 @@
 #include <string.h>
 
 #include "bindings/modules.h"
+#include "bindings/local.h"
 #include "bindings/services.h"
-#include "host/http.h"
 #include "host/luax.h"
 #include "host/mem.h"
 #include "host/ops.h"
@@ -43,7 +44,8 @@ static const struct ops_def *check_def(lua_State *L, const struct ops_service *s
 {
     const char *name = luax_string(L, index, NULL);
     const struct ops_def *def = name ? ops_find(service, name) : NULL;
-    if (!def) luax_invalid(L, "%s: unknown operation '%s'", service->name, name ? name : luaL_typename(L, index));
+    if (!def)
+        luax_invalid(L, "%s: unknown operation '%s'", service->name, name ? name : luaL_typename(L, index));
     return def;
 }
 
@@ -264,7 +266,8 @@ static int l_split(lua_State *L)
     struct parts parts = find_parts(L, service, name);
     lua_settop(L, 4);
     const char *who = lua_pushfstring(L, "%s.%s", service->name, luaL_optstring(L, 4, name));
-    if (lua_type(L, 3) != LUA_TTABLE) luax_invalid(L, "%s: takes one table of fields, not %s", who, luaL_typename(L, 3));
+    if (lua_type(L, 3) != LUA_TTABLE)
+        luax_invalid(L, "%s: takes one table of fields, not %s", who, luaL_typename(L, 3));
     lua_createtable(L, parts.count, 0);
     int lists = lua_gettop(L);
     for (int i = 1; i <= parts.count; i++) {
@@ -313,12 +316,17 @@ static int l_connect(lua_State *L)
     if (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
         luax_invalid(L, "%s.client: base_url must start with http:// or https://", service->name);
     if (strpbrk(url, "?# \t\r\n") || memchr(url, 0, n))
-        luax_invalid(L, "%s.client: base_url must be a plain address, without query or blanks", service->name);
+        luax_invalid(L, "%s.client: base_url must be a plain address, without query or blanks",
+                     service->name);
     while (n && url[n - 1] == '/') n--;
     struct ops_conn *conn = luax_new(L, OPS_CONN_CLASS, sizeof *conn);
     conn->service = service;
     conn->base_url = mem_strndup(url, n);
-    conn->transport = http_transport(L);
+    conn->transport_ref = LUA_NOREF;
+    lua_getfield(L, 1, "transport");
+    conn->transport = lua_isnil(L, -1) ? ops_default_transport(L) : local_check(L, -1);
+    if (!conn->transport) luax_invalid(L, "%s.client: this VM has no network", service->name);
+    conn->transport_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     return 1;
 }
 
@@ -335,6 +343,8 @@ static int l_conn_gc(lua_State *L)
     free_text(&conn->token);
     mem_free(conn->base_url);
     conn->base_url = NULL;
+    luaL_unref(L, LUA_REGISTRYINDEX, conn->transport_ref);
+    conn->transport_ref = LUA_NOREF;
     return 0;
 }
 
@@ -432,22 +442,24 @@ static int l_count_retry(lua_State *L)
     return 0;
 }
 
+static int l_secret(lua_State *L)
+{
+    size_t n;
+    const char *text = luaL_checklstring(L, 1, &n);
+    redact_add(text, n);
+    return 0;
+}
+
 int luaopen_perigee_core_ops(lua_State *L)
 {
     static const luaL_Reg conn_methods[] = {
         {"call", l_conn_call}, {"token", l_conn_token}, {"base_url", l_conn_base_url}, {NULL, NULL}};
     static const luaL_Reg conn_meta[] = {{"__gc", l_conn_gc}, {NULL, NULL}};
     static const luaL_Reg progress_methods[] = {{"read", l_progress_read}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"services", l_services},
-                                         {"describe", l_describe},
-                                         {"check", l_check},
-                                         {"split", l_split},
-                                         {"connect", l_connect},
-                                         {"progress", l_progress},
-                                         {"shared", l_shared},
-                                         {"stats", l_stats},
-                                         {"count_retry", l_count_retry},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"services", l_services},       {"describe", l_describe}, {"check", l_check},   {"split", l_split},
+        {"connect", l_connect},         {"progress", l_progress}, {"shared", l_shared}, {"stats", l_stats},
+        {"count_retry", l_count_retry}, {"secret", l_secret},     {NULL, NULL}};
     luax_class(L, OPS_CONN_CLASS, conn_methods, conn_meta);
     luax_class(L, OPS_PROGRESS_CLASS, progress_methods, NULL);
     luaL_newlib(L, functions);

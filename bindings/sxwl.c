@@ -28,16 +28,16 @@ static const struct ops_field create_fields[] = {
      .doc = "GeneralJob, MPI or Pytorch; others are accepted by the service and then fail"},
     {"stopType", OPS_ENUM, .required = true, .choices = stop_types, .mark = "D",
      .doc = "\"0\" ends by itself, \"1\" after stopTime"},
-    {"stopTime", OPS_INTEGER, .required_if = "stopType", .required_value = "1", .least = 1,
-     .most = MOST_INT, .mark = "D", .doc = "minutes, counted from dispatch"},
+    {"stopTime", OPS_INTEGER, .required_if = "stopType", .required_value = "1", .least = 1, .most = MOST_INT,
+     .mark = "D", .doc = "minutes, counted from dispatch"},
     {"pretrainedModelName", OPS_STRING, .mark = "D", .doc = "a cached model"},
     {"pretrainedModelPath", OPS_STRING, .mark = "D", .doc = "where it is mounted"},
     {"datasetName", OPS_STRING, .mark = "D", .doc = "a cached data set"},
     {"datasetPath", OPS_STRING, .mark = "D", .doc = "where it is mounted"},
     {"runCommand", OPS_STRING, .mark = "D", .doc = "split on single spaces, without shell quoting"},
-    {"callbackUrl", OPS_URL, .max_len = 255, .forbid = "/:",
-     .forbid_why = "has a path segment that starts with ':'; the service then calls nobody", .mark = "D",
-     .doc = "called once when the job ends, perhaps"},
+    {"callbackUrl", OPS_URL, .max_len = 255,
+     .forbid = "/:", .forbid_why = "has a path segment that starts with ':'; the service then calls nobody",
+     .mark = "D", .doc = "called once when the job ends, perhaps"},
     {"env", OPS_MAP, .mark = "D", .doc = "environment of the job; may hold secrets"},
     {0},
 };
@@ -58,7 +58,8 @@ static const struct ops_reply_field status_reply[] = {
 static const struct ops_reply_field reply_nothing[] = {{0}};
 
 static const struct ops_field jobs_fields[] = {
-    {"current", OPS_INTEGER, .least = 1, .most = MOST_INT, .fallback = "1", .mark = "I", .doc = "page, from 1"},
+    {"current", OPS_INTEGER, .least = 1, .most = MOST_INT, .fallback = "1", .mark = "I",
+     .doc = "page, from 1"},
     {"size", OPS_INTEGER, .least = 1, .most = 1000, .fallback = "100", .mark = "I", .doc = "rows in a page"},
     {0},
 };
@@ -94,8 +95,11 @@ static const struct ops_def defs[] = {
 };
 
 static const char *const run_parts[] = {"create_job", NULL};
-static const char *const run_options[] = {"max_cost", "max_cost_per_attempt", "budget",   "timeout", "on_start",
-                                          "on_status", "on_cancel", "callback", "retry", NULL};
+static const char *const run_options[] = {"max_cost",  "max_cost_per_attempt",
+                                          "budget",    "timeout",
+                                          "on_start",  "on_status",
+                                          "on_cancel", "callback",
+                                          "retry",     NULL};
 
 static const struct ops_compound compounds[] = {
     {"run", run_parts, run_options, "creates a job and waits for its end"},
@@ -103,11 +107,22 @@ static const struct ops_compound compounds[] = {
 };
 
 static const struct ops_rule rules[] = {
-    {.status = 400, .contains = "dial tcp", .kind = ERR_UNAVAILABLE, .code = "transient", .transient = true,
+    {.status = 400,
+     .contains = "dial tcp",
+     .kind = ERR_UNAVAILABLE,
+     .code = "transient",
+     .transient = true,
      .hint = "its database is down; this passes"},
-    {.status = 400, .contains = "connection refused", .kind = ERR_UNAVAILABLE, .code = "transient",
-     .transient = true, .hint = "this passes"},
-    {.status = 400, .contains = "no rows in result set", .kind = ERR_API, .code = "not_found",
+    {.status = 400,
+     .contains = "connection refused",
+     .kind = ERR_UNAVAILABLE,
+     .code = "transient",
+     .transient = true,
+     .hint = "this passes"},
+    {.status = 400,
+     .contains = "no rows in result set",
+     .kind = ERR_API,
+     .code = "not_found",
      .hint = "the service knows no such job"},
     {0},
 };

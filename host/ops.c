@@ -1,7 +1,7 @@
 /* ops.c - one call of an operation: check, permit, exchange, verdict, reply.
  *
- * The call is an op (task.h).  For a create the order is fixed here and nowhere else: a permit whose intent is
- * on record, then the request, then the answer is entered, whatever becomes of the task meanwhile.
+ * The call is an op (task.h).  For a create the order is fixed here and nowhere else: a permit whose intent
+ * is on record, then the request, then the answer is entered, whatever becomes of the task meanwhile.
  * Loop-side callbacks fill the op and complete it; all Lua is in ops_send and call_finish.
  * Owns: the op's buffers and its exchange.  Borrows: the connection, the permit and the progress cell, kept
  * alive by a table in the registry until release.
@@ -16,6 +16,7 @@
 #include "host/log.h"
 #include "host/luax.h"
 #include "host/mem.h"
+#include "host/ops_local.h"
 #include "host/redact.h"
 #include "host/spend.h"
 #include "host/task.h"
@@ -71,9 +72,9 @@ const char *ops_effect_name(enum ops_effect effect)
 
 const char *ops_type_name(enum ops_type type)
 {
-    static const char *const names[] = {
-        "",     "string", "integer",        "number",     "string of digits", "string",
-        "path", "URL",    "table of names", "local file", "file name"};
+    static const char *const names[] = {"",         "string", "integer", "number",         "string of digits",
+                                        "string",   "path",   "URL",     "table of names", "local file",
+                                        "file name"};
     return names[type];
 }
 
@@ -89,6 +90,22 @@ struct ops_stats *ops_stats(lua_State *L)
     struct ops_stats *stats = lua_touserdata(L, -1);
     lua_pop(L, 1); /* the registry keeps it */
     return stats;
+}
+
+static const char transport_key;
+
+void ops_use_transport(lua_State *L, struct transport *transport)
+{
+    lua_pushlightuserdata(L, transport);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &transport_key);
+}
+
+struct transport *ops_default_transport(lua_State *L)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &transport_key);
+    struct transport *transport = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return transport;
 }
 
 /* ---- the exchange, on the loop's side ----------------------------------------------------------------- */
@@ -116,8 +133,7 @@ static void enter_answer(struct call *call, enum spend_outcome outcome, const ch
 {
     if (!call->permit || !*call->permit || call->entered) return;
     call->entered = true;
-    if (permit_state(*call->permit) == PERMIT_SENT)
-        spend_answered(*call->permit, outcome, remote_id, NULL);
+    if (permit_state(*call->permit) == PERMIT_SENT) spend_answered(*call->permit, outcome, remote_id, NULL);
 }
 
 static void on_progress(void *ctx, const struct http_progress *progress)
@@ -212,7 +228,7 @@ static void set_string(lua_State *L, const char *key, const char *value)
 }
 
 /* [-0, +0, e] raises what the judge found, with all there is to know. */
-static int raise(lua_State *L, struct call *call)
+static int raise_error(lua_State *L, struct call *call)
 {
     redact_string(call->err.message, sizeof call->err.message);
     luax_push_err(L, &call->err);
@@ -293,10 +309,12 @@ static int call_finish(lua_State *L, struct op *op)
     int reply = lua_gettop(L);
     bool ok = ops_judge(call->conn->service, call->def, &answer, &call->err) == 0;
     char id[32];
-    if (ok) enter_answer(call, SPEND_CREATED, remote_id(L, call->def, reply, id));
-    else enter_answer(call, call->err.outcome == OUTCOME_NONE ? SPEND_NONE : SPEND_UNKNOWN, NULL);
+    if (ok)
+        enter_answer(call, SPEND_CREATED, remote_id(L, call->def, reply, id));
+    else
+        enter_answer(call, call->err.outcome == OUTCOME_NONE ? SPEND_NONE : SPEND_UNKNOWN, NULL);
     note(L, call, ok);
-    if (!ok) return raise(L, call);
+    if (!ok) return raise_error(L, call);
 
     if (lua_isnil(L, reply)) {
         lua_newtable(L);
@@ -321,6 +339,14 @@ static const struct op_type call_type = {.name = "service call",
                                          .release = call_release,
                                          .describe = call_describe};
 
+/* Within the process no socket is waited for: a virtual clock may move on meanwhile. */
+static const struct op_type local_call_type = {.name = "service call",
+                                               .timed = true,
+                                               .abort = call_abort,
+                                               .finish = call_finish,
+                                               .release = call_release,
+                                               .describe = call_describe};
+
 /* ---- send --------------------------------------------------------------------------------------------- */
 
 /* [-0, +0, e] the permit of a create: made for this very operation, on record, not used. */
@@ -336,8 +362,10 @@ static struct permit **check_permit(lua_State *L, const char *who, const struct 
     if (permit_state(*slot) != PERMIT_INTENT)
         luax_invalid(L, "%s: its permit is %s; each request needs a permit of its own", who,
                      permit_state_name(permit_state(*slot)));
-    if (strcmp(permit_service(*slot), conn->service->name) != 0 || strcmp(permit_operation(*slot), who) != 0)
-        luax_invalid(L, "%s: its permit was given for %s", who, permit_operation(*slot));
+    if (strcmp(permit_service(*slot), conn->service->name) != 0 ||
+        strcmp(permit_operation(*slot), def->name) != 0)
+        luax_invalid(L, "%s: its permit was given for %s.%s", who, permit_service(*slot),
+                     permit_operation(*slot));
     return slot;
 }
 
@@ -359,13 +387,17 @@ static void compose(lua_State *L, struct call *call, int exact)
 {
     const struct ops_def *def = call->def;
     buf_printf(&call->url, "%s%s", call->conn->base_url, def->path);
-    if (strcmp(def->method, "GET") == 0) ops_encode_query(L, exact, def, &call->url);
-    else ops_encode(L, exact, def, &call->body);
+    if (strcmp(def->method, "GET") == 0)
+        ops_encode_query(L, exact, def, &call->url);
+    else
+        ops_encode(L, exact, def, &call->body);
     for (const struct ops_field *f = def->fields; f->name; f++) {
         if (f->type != OPS_FILE && f->type != OPS_FILE_NAME) continue;
         lua_getfield(L, exact, f->name);
-        if (f->type == OPS_FILE) call->file = mem_strdup(lua_tostring(L, -1));
-        else call->file_name = mem_strdup(lua_tostring(L, -1));
+        if (f->type == OPS_FILE)
+            call->file = mem_strdup(lua_tostring(L, -1));
+        else
+            call->file_name = mem_strdup(lua_tostring(L, -1));
         lua_pop(L, 1);
     }
 }
@@ -380,7 +412,8 @@ int ops_send(lua_State *L, struct ops_conn *conn, const struct ops_def *def, int
     int exact = lua_gettop(L);
     struct permit **permit = check_permit(L, who, conn, def, options->permit_index);
 
-    struct call *call = op_new(L, &call_type, sizeof *call);
+    bool local = local_is(conn->transport);
+    struct call *call = op_new(L, local ? &local_call_type : &call_type, sizeof *call);
     call->conn = conn;
     call->def = def;
     call->vm = vm_of(L);

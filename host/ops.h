@@ -38,14 +38,14 @@ enum ops_effect {
 
 enum ops_type {
     OPS_STRING = 1,
-    OPS_INTEGER, /* JSON integer; takes 5, 5.0 and "5" */
-    OPS_NUMBER,  /* JSON number; takes "0.9" too */
-    OPS_DIGITS,  /* JSON string of decimal digits; takes 10000 and "10000" */
-    OPS_ENUM,    /* JSON string, one of `choices`; takes 1 for "1" */
-    OPS_PATH,    /* JSON string: a path on the service, never a file here */
-    OPS_URL,     /* JSON string: absolute http or https */
-    OPS_MAP,     /* JSON object of strings; takes numbers and booleans as values */
-    OPS_FILE,    /* the local file of a multipart upload; not part of the JSON */
+    OPS_INTEGER,  /* JSON integer; takes 5, 5.0 and "5" */
+    OPS_NUMBER,   /* JSON number; takes "0.9" too */
+    OPS_DIGITS,   /* JSON string of decimal digits; takes 10000 and "10000" */
+    OPS_ENUM,     /* JSON string, one of `choices`; takes 1 for "1" */
+    OPS_PATH,     /* JSON string: a path on the service, never a file here */
+    OPS_URL,      /* JSON string: absolute http or https */
+    OPS_MAP,      /* JSON object of strings; takes numbers and booleans as values */
+    OPS_FILE,     /* the local file of a multipart upload; not part of the JSON */
     OPS_FILE_NAME /* what the upload says the file is called; not part of the JSON */
 };
 
@@ -105,7 +105,7 @@ struct ops_def {
 /* Several operations under one name (train, infer, run): its fields are those of its parts. */
 struct ops_compound {
     const char *name;
-    const char *const *parts;   /* names of operations */
+    const char *const *parts; /* names of operations */
     const char *const *options;
     const char *doc;
 };
@@ -203,9 +203,16 @@ void ops_decode(lua_State *L, const struct ops_service *service, const struct op
 struct ops_conn {
     const struct ops_service *service;
     struct transport *transport; /* not owned */
+    int transport_ref;           /* what keeps it alive, or LUA_NOREF */
     char *base_url;              /* no trailing slash */
     char *token;                 /* NULL: none */
 };
+
+/* [-0, +0, m] the transport of connections that name none; it must outlive the VM's tasks. */
+void ops_use_transport(lua_State *L, struct transport *transport);
+
+/* [-0, +0, m] NULL if the VM was given none. */
+struct transport *ops_default_transport(lua_State *L);
 
 #define OPS_CONN_CLASS     "perigee.ops.conn"
 #define OPS_PROGRESS_CLASS "perigee.ops.progress"

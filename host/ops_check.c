@@ -48,8 +48,7 @@ static void check_names(lua_State *L, int index, const char *who, const struct o
     lua_pushnil(L);
     while (lua_next(L, index)) {
         lua_pop(L, 1);
-        if (lua_type(L, -1) != LUA_TSTRING)
-            luax_invalid(L, "%s: takes named fields, not a list", who);
+        if (lua_type(L, -1) != LUA_TSTRING) luax_invalid(L, "%s: takes named fields, not a list", who);
         const char *name = lua_tostring(L, -1); /* kept alive by the table */
         if (!field_find(def, name) && (!worst || strcmp(name, worst) < 0)) worst = name;
     }
@@ -126,9 +125,12 @@ static lua_Integer take_integer(const struct checking *c, int index)
     const struct ops_field *f = c->field;
     lua_Integer value = 0;
     int exact = 0;
-    if (lua_type(L, index) == LUA_TNUMBER) value = lua_tointegerx(L, index, &exact);
-    else if (lua_type(L, index) == LUA_TSTRING) exact = parse_integer(lua_tostring(L, index), &value) == 0;
-    else REFUSE(c, "must be a whole number, not %s", described(L, index));
+    if (lua_type(L, index) == LUA_TNUMBER)
+        value = lua_tointegerx(L, index, &exact);
+    else if (lua_type(L, index) == LUA_TSTRING)
+        exact = parse_integer(lua_tostring(L, index), &value) == 0;
+    else
+        REFUSE(c, "must be a whole number, not %s", described(L, index));
     if (!exact) REFUSE(c, "must be a whole number, not %s", luaL_tolstring(L, index, NULL));
     if ((f->least || f->most) && (value < f->least || (f->most > f->least && value > f->most))) {
         if (f->most > f->least)
@@ -175,10 +177,14 @@ static void push_choice(const struct checking *c, int index)
     int type = lua_type(L, index), whole = 0;
     if (type == LUA_TNUMBER) {
         lua_Integer value = lua_tointegerx(L, index, &whole);
-        if (whole) lua_pushfstring(L, "%I", (LUAI_UACINT)value);
-        else luaL_tolstring(L, index, NULL);
-    } else if (type == LUA_TSTRING) lua_pushvalue(L, index);
-    else REFUSE(c, "must be a string, not %s", described(L, index));
+        if (whole)
+            lua_pushfstring(L, "%I", (LUAI_UACINT)value);
+        else
+            luaL_tolstring(L, index, NULL);
+    } else if (type == LUA_TSTRING)
+        lua_pushvalue(L, index);
+    else
+        REFUSE(c, "must be a string, not %s", described(L, index));
     const char *s = lua_tostring(L, -1);
     for (const char *const *choice = f->choices; *choice; choice++)
         if (strcmp(*choice, s) == 0) return;
@@ -192,8 +198,7 @@ static void push_choice(const struct checking *c, int index)
     }
     luaL_pushresult(&list);
     const char *near = luax_nearest(s, f->choices);
-    if (near)
-        REFUSE(c, "must be %s, not \"%.40s\"; did you mean \"%s\"?", lua_tostring(L, -1), s, near);
+    if (near) REFUSE(c, "must be %s, not \"%.40s\"; did you mean \"%s\"?", lua_tostring(L, -1), s, near);
     REFUSE(c, "must be %s, not \"%.40s\"", lua_tostring(L, -1), s);
 }
 
@@ -220,8 +225,10 @@ static void push_string(const struct checking *c, int index)
     if (f->type == OPS_URL && strncmp(s, "http://", 7) != 0 && strncmp(s, "https://", 8) != 0)
         REFUSE(c, "must be a full address that starts with %s", "http:// or https://");
     if (f->type == OPS_PATH && access(s, F_OK) == 0)
-        REFUSE(c, "names a file on this machine, but the service wants a path of its own: upload it first, "
-                  "or write deai.file \"%.200s\"", s);
+        REFUSE(c,
+               "names a file on this machine, but the service wants a path of its own: upload it first, "
+               "or write deai.file \"%.200s\"",
+               s);
     if (f->type == OPS_FILE && access(s, R_OK) != 0)
         REFUSE(c, "\"%.200s\" cannot be read: %s", s, strerror(errno));
     lua_pushvalue(L, index);
@@ -231,7 +238,8 @@ static void push_string(const struct checking *c, int index)
 static void push_map(const struct checking *c, int index)
 {
     lua_State *L = c->L;
-    if (lua_type(L, index) != LUA_TTABLE) REFUSE(c, "must be a table of names and values, not %s", described(L, index));
+    if (lua_type(L, index) != LUA_TTABLE)
+        REFUSE(c, "must be a table of names and values, not %s", described(L, index));
     lua_newtable(L);
     int copy = lua_gettop(L), count = 0;
     lua_pushnil(L);
@@ -244,11 +252,16 @@ static void push_map(const struct checking *c, int index)
         if (type == LUA_TNUMBER) {
             int whole = 0;
             lua_Integer value = lua_tointegerx(L, -1, &whole); /* 3.0 was meant as 3 */
-            if (whole) lua_pushfstring(L, "%I", (LUAI_UACINT)value);
-            else luaL_tolstring(L, -1, NULL);
-        } else if (type == LUA_TBOOLEAN) lua_pushstring(L, lua_toboolean(L, -1) ? "true" : "false");
-        else if (type == LUA_TSTRING) lua_pushvalue(L, -1);
-        else REFUSE(c, "has a value for \"%.40s\" that is no string, but %s", key, described(L, -1));
+            if (whole)
+                lua_pushfstring(L, "%I", (LUAI_UACINT)value);
+            else
+                luaL_tolstring(L, -1, NULL);
+        } else if (type == LUA_TBOOLEAN)
+            lua_pushstring(L, lua_toboolean(L, -1) ? "true" : "false");
+        else if (type == LUA_TSTRING)
+            lua_pushvalue(L, -1);
+        else
+            REFUSE(c, "has a value for \"%.40s\" that is no string, but %s", key, described(L, -1));
         const char *value = lua_tolstring(L, -1, &n);
         check_text(c, value, n);
         lua_setfield(L, copy, key);

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 static bool in_body(const struct ops_field *f)
 {
     return f->type != OPS_FILE && f->type != OPS_FILE_NAME;
@@ -64,13 +63,13 @@ static void put_value(lua_State *L, int index, struct buf *out)
     const char *s;
     switch (lua_type(L, index)) {
     case LUA_TNUMBER:
-        if (lua_isinteger(L, index)) buf_printf(out, "%lld", (long long)lua_tointeger(L, index));
-        else put_number(out, lua_tonumber(L, index));
+        if (lua_isinteger(L, index))
+            buf_printf(out, "%lld", (long long)lua_tointeger(L, index));
+        else
+            put_number(out, lua_tonumber(L, index));
         return;
     case LUA_TTABLE: put_map(L, index, out); return;
-    default:
-        s = lua_tolstring(L, index, &n);
-        buf_put_json_string(out, s ? s : "", s ? n : 0);
+    default: s = lua_tolstring(L, index, &n); buf_put_json_string(out, s ? s : "", s ? n : 0);
     }
 }
 
@@ -96,8 +95,10 @@ static void put_percent(struct buf *out, const char *s, size_t n)
 {
     static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
     for (size_t i = 0; i < n; i++) {
-        if (s[i] && strchr(plain, s[i])) buf_putc(out, s[i]);
-        else buf_printf(out, "%%%02X", (unsigned char)s[i]);
+        if (s[i] && strchr(plain, s[i]))
+            buf_putc(out, s[i]);
+        else
+            buf_printf(out, "%%%02X", (unsigned char)s[i]);
     }
 }
 

@@ -113,8 +113,8 @@ static int judge_refusal(const struct ops_service *service, const struct ops_def
     bool in_body = a->status >= 200 && a->status < 300;
     snprintf(number, sizeof number, "%lld", in_body ? (long long)a->body_code : (long long)a->status);
     err_set(err, verdict.kind, "%s refused %s with %s %s%s%s%s%s", service->title, def->name,
-            in_body ? "code" : "HTTP", number, said, verdict.hint ? " (" : "", verdict.hint ? verdict.hint : "",
-            verdict.hint ? ")" : "");
+            in_body ? "code" : "HTTP", number, said, verdict.hint ? " (" : "",
+            verdict.hint ? verdict.hint : "", verdict.hint ? ")" : "");
     snprintf(err->code, sizeof err->code, "%s", verdict.code ? verdict.code : number);
     err->retryable = verdict.transient;
     return -1;
