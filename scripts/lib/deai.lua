@@ -14,7 +14,8 @@ local deai = {}
 local Client = { __name = "perigee.deai.client" }
 Client.__index = Client
 
-local CLIENT_OPTIONS <const> = { "email", "password", "base_url", "budget", "timeout", "status_rate", "draft_rest" }
+local CLIENT_OPTIONS <const> = { "email", "password", "base_url", "budget", "timeout", "status_rate", "draft_rest",
+  "transport" }
 
 -- ---- making one ------------------------------------------------------------------------------------------------
 
@@ -32,6 +33,7 @@ function deai.client(options)
     base_url = service.setting(options.base_url, "deai.base_url"),
     budget = options.budget,
     timeout = options.timeout,
+    transport = options.transport,
     status_rate = options.status_rate and service.check_type("deai.client: status_rate", options.status_rate, "number"),
   })
   core.secret(password)

@@ -96,10 +96,10 @@ local function new_job(client, name, before)
   return nil
 end
 
-local function unknown_job(client, name, price, permit)
+local function unknown_job(client, name, price, intent)
   return errors.new {
     kind = "api", outcome = "unknown", retryable = false, code = "no_job_id", service = "deai",
-    operation = "create_job", price = price, intent = permit:intent_id(),
+    operation = "create_job", price = price, intent = intent,
     message = ("%s accepted the job but gave no jobID, and its list shows no single new job named %q"):format(
       "Distributed AI", name),
     jobName = name, account = client.account,
@@ -119,9 +119,10 @@ function flows.submit_job(client, fields, options, price, adopt)
     if not reply then permit:answered("created", job_id) end
     return job_id, permit
   end
+  local intent = permit:intent_id()
   permit:close()
-  account.rest(client, key)
-  return service.raise(err and not reply and err or unknown_job(client, name, price, permit), { jobName = name })
+  if not reply then account.rest(client, key) end
+  return service.raise(not reply and err or unknown_job(client, name, price, intent), { jobName = name })
 end
 
 local function start_reporting(options, result)
@@ -281,11 +282,15 @@ function flows.wait_inference(client, infer_id, options)
   end)
 end
 
--- What shows that a job is trained: a submission, or that it can price an inference on its own data.
+-- What shows that a job is trained: a submission, or that it can price an inference on its own data.  The
+-- second is asked also when the first cannot be.
 local function standard_probe(client, job_id, x_train)
-  local reply = service.call(client, "submissions", { jobID = job_id, pageNo = 1, pageSize = 1 }, {})
-  if type(reply.data) == "table" and #reply.data > 0 then return "submission" end
-  if not x_train then return nil end
+  local reply, err = task.try(service.call, client, "submissions", { jobID = job_id, pageNo = 1, pageSize = 1 }, {})
+  if reply and type(reply.data) == "table" and #reply.data > 0 then return "submission" end
+  if not x_train then
+    if err then error(err, 0) end
+    return nil
+  end
   local lock <close> = service.lock(client, "infer", job_id) -- luacheck: ignore 211
   account.draft(client, "estimate_inference", "infer|" .. job_id, { data_path = x_train, jobID = job_id }, {})
   return "estimate"
