@@ -147,6 +147,19 @@ static void read_envelope(lua_State *L, int index, struct ops_answer *answer)
         answer->message = text_of(L, index, words[i]);
 }
 
+/* [-0, +0, m] takes code and msg out of a success, unless the table asks for them. */
+static void strip_envelope(lua_State *L, int value, const struct ops_def *def)
+{
+    bool keep_msg = false;
+    for (const struct ops_reply_field *f = def->reply; f->name; f++)
+        if (strcmp(f->name, "msg") == 0) keep_msg = true;
+    lua_pushnil(L);
+    lua_setfield(L, value, "code");
+    if (keep_msg) return;
+    lua_pushnil(L);
+    lua_setfield(L, value, "msg");
+}
+
 void ops_decode(lua_State *L, const struct ops_service *service, const struct ops_def *def,
                 struct ops_answer *answer)
 {
@@ -175,6 +188,8 @@ void ops_decode(lua_State *L, const struct ops_service *service, const struct op
         lua_pop(L, 1);
     }
     answer->understood = true;
+    answer->message = NULL;
+    if (service->envelope == OPS_ENVELOPE_CODE) strip_envelope(L, value, def);
     for (const struct ops_reply_field *f = def->reply; f->name; f++)
         if (!convert_path(L, value, f->name, f)) answer->understood = false;
 }

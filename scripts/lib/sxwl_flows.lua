@@ -1,0 +1,391 @@
+-- sxwl_flows.lua - SXWL calls that take several steps: submit, run, wait, download.  -- internal
+--
+-- A job is believed finished when job_status says so; a callback only makes the next reading come sooner.  A
+-- status that cannot be read is not a failure.  Whoever leaves a wait early either stops the job or is told
+-- that it goes on, what it may still cost, and how to stop it.
+
+local budget = require "perigee.budget"
+local clock = require "perigee.core.task"
+local core = require "perigee.core.ops"
+local errors = require "perigee.error"
+local log = require "perigee.log"
+local price = require "perigee.sxwl_price"
+local retry = require "perigee.retry"
+local service = require "perigee.service"
+local task = require "perigee.task"
+
+local flows = {}
+
+local WAIT_TIMEOUT <const> = 24 * 3600
+local AFTER_STOP <const> = 3600 -- seconds a wait goes on beyond the job's own stopTime
+local QUEUE_NOTE <const> = 300 -- seconds after which run says that queueing is not reported
+local GONE_AFTER <const> = 600 -- seconds a job that was there may be unknown before that is believed
+local MISSES <const> = 3 -- readings, for one that never was there
+local URL_READS <const> = 3 -- readings of success without a url before it is taken as it is
+local TYPES_LIFE <const> = 600 -- seconds the list of GPU types is remembered
+local STOP_GRACE <const> = 20 -- seconds a cancelled wait has to stop its job
+
+--- The model's address in a status reply, or nil.
+function flows.url_of(reply)
+  return reply.url ~= "" and reply.url or nil
+end
+
+-- ---- submit ------------------------------------------------------------------------------------------------------
+
+--- create_job of exact fields; returns the job_id and its permit.
+function flows.submit(client, fields, options)
+  local worst, missing = price.worst_case(client.prices, fields)
+  local reply, permit = service.pay_or_raise(client, "create_job", fields, options, {
+    key = fields.gpuType, price = worst, no_worst_case = missing == "bound",
+  })
+  client.jobs_seen[reply.job_id] = {
+    created = clock.now(),
+    stop_seconds = fields.stopType == "1" and fields.stopTime * 60 or nil,
+    hourly = client.prices[fields.gpuType],
+    gpus = fields.gpuNumber,
+    worst = worst,
+  }
+  return reply.job_id, permit
+end
+
+local function least_limit(options)
+  local limit
+  for _, name in ipairs { "max_cost", "max_cost_per_attempt" } do
+    local value = options[name]
+    if value ~= nil then
+      local exact = require "perigee.amount"(value)
+      if not limit or exact < limit then limit = exact end
+    end
+  end
+  return limit
+end
+
+-- With a limit and a price, a job without a stopTime gets the longest one that fits, and the log says so.
+local function bounded(client, fields, options)
+  local limit = least_limit(options)
+  local exact = core.check("sxwl", "create_job", fields, { partial = true, name = "sxwl.run" })
+  if not limit or not exact.gpuType or not exact.gpuNumber then return fields end
+  local hourly = client.prices[exact.gpuType]
+  if not hourly then
+    error(errors.new {
+      kind = "denied", code = "no_price", service = "sxwl", operation = "create_job", outcome = "none",
+      retryable = false, limit = limit,
+      message = ('what a job on %s costs is not known: give the client prices = {["%s"] = "7 CNY/h"}'):format(
+        exact.gpuType, exact.gpuType),
+    }, 0)
+  end
+  local copy = {}
+  for name, value in pairs(fields) do copy[name] = value end
+  copy.stopType = "1"
+  if exact.stopTime then return copy end
+  copy.stopTime = price.longest(hourly, exact.gpuNumber, limit)
+  if copy.stopTime == 0 then
+    local minute = price.of(hourly, exact.gpuNumber, 1)
+    error(errors.new {
+      kind = "denied", code = "max_cost", service = "sxwl", operation = "create_job", outcome = "none",
+      retryable = false, price = minute, limit = limit,
+      message = ("one minute of this job costs %s, more than %s"):format(tostring(minute), tostring(limit)),
+    }, 0)
+  end
+  log.warn("sxwl.stop_time", { stopTime = copy.stopTime, limit = limit, price = price.of(hourly, exact.gpuNumber, copy.stopTime) })
+  return copy
+end
+
+-- The GPU types on offer, or nil where that cannot be asked.
+local function types_on_offer(client)
+  local cache = service.shared("gpu types|" .. client.key, function() return {} end)
+  if cache.names and clock.now() < cache.until_ then return cache.names end
+  local types, err = task.try(service.call, client, "gpu_types", {}, { timeout = 10 })
+  if not types then
+    log.debug("sxwl.gpu_types", { error = err.message })
+    return nil
+  end
+  local names = {}
+  for _, row in ipairs(types) do names[#names + 1] = row.gpuProd end
+  cache.names, cache.until_ = names, clock.now() + TYPES_LIFE
+  return names
+end
+
+-- Letters and digits of a GPU name, for a comparison that a person would make.
+local function bare(name)
+  return (name:lower():gsub("nvidia", ""):gsub("geforce", ""):gsub("[^%w]", ""))
+end
+
+local function near_names(name, names)
+  local near = {}
+  for _, other in ipairs(names) do
+    local a, b = bare(name), bare(other)
+    if a == b or (a ~= "" and b ~= "" and (a:find(b, 1, true) or b:find(a, 1, true))) or errors.nearest(name, { other }) then
+      near[#near + 1] = other
+    end
+  end
+  table.sort(near)
+  return #near > 0 and near or names
+end
+
+-- A type that nobody has would stay "working" for ever.
+local function check_gpu_type(client, name)
+  local names = types_on_offer(client)
+  if not names or #names == 0 then return end
+  for _, other in ipairs(names) do
+    if other == name then return end
+  end
+  error(errors.new {
+    kind = "invalid", code = "gpu_type", service = "sxwl", operation = "create_job", outcome = "none",
+    retryable = false, near = near_names(name, names),
+    message = ("sxwl.run: gpuType %q is not offered; there is %s"):format(name, table.concat(near_names(name, names), ", ")),
+  }, 0)
+end
+
+-- ---- leaving a wait ----------------------------------------------------------------------------------------------
+
+local function check_on_cancel(where, value)
+  if value == nil or value == "stop" or value == "leave" then return value end
+  return errors.invalid(('%s: on_cancel must be "stop" or "leave", not %s'):format(where, tostring(value)))
+end
+
+-- Stop when a person has pressed Ctrl-C on a terminal, or --on-interrupt says so; else leave.
+local function what_on_cancel(err, wish)
+  if err.kind ~= "cancelled" then return "leave" end
+  if wish then return wish end
+  if err.reason ~= "interrupted" then return "leave" end
+  local set = require "perigee.config".option "on_interrupt"
+  if set then return set end
+  return require "perigee.core.term".is_tty "stdin" and "stop" or "leave"
+end
+
+local function worst_text(seen)
+  if not seen or not seen.hourly then return "unknown: no price" end
+  return seen.worst and tostring(seen.worst) or ("%s each hour"):format(tostring(price.of(seen.hourly, seen.gpus, 60)))
+end
+
+-- The wait ended without the job's end: stop it or say that it goes on.
+local function leave(client, job_id, err, wish)
+  local seen = client.jobs_seen[job_id]
+  if what_on_cancel(err, wish) == "stop" then
+    local ok = pcall(task.shield, STOP_GRACE, service.read, client, "stop_job", { job_id = job_id }, { timeout = 10 })
+    if ok then
+      log.warn("sxwl.stopped", { job_id = job_id, why = err.reason })
+      return true
+    end
+  end
+  service.leave {
+    service = "sxwl", id = job_id, why = err.kind, worst_cost = worst_text(seen),
+    how = ([[perigee run -e 'require"perigee.sxwl".client{}:stop_job"%s"']]):format(job_id),
+  }
+  return false
+end
+
+-- ---- waiting -----------------------------------------------------------------------------------------------------
+
+-- Not-found answers of a wait: none that passes may be taken for the end of the job.
+local function absence(client, job_id)
+  local misses, since = 0, nil
+  local known = client.jobs_seen[job_id] ~= nil
+  return {
+    found = function() misses, since, known = 0, nil, true end,
+    passing = function(err)
+      if err.kind == "auth" then return known end
+      if err.code ~= "not_found" then return err.kind == "api" end
+      misses = misses + 1
+      since = since or clock.now()
+      if known then return clock.now() - since < GONE_AFTER end
+      return misses < MISSES
+    end,
+  }
+end
+
+local function note_queueing(job_id)
+  local said = false
+  return function(elapsed)
+    if said or elapsed < QUEUE_NOTE then return end
+    said = true
+    log.warn("sxwl.still_working", {
+      job_id = job_id,
+      message = "SXWL does not report queueing: a job that waits for a GPU shows as working, and nobody says for how long",
+    })
+  end
+end
+
+-- The end of the job: {status = "success" | "fail", url, ended}.
+local function wait_for_end(client, job_id, options)
+  local seen = client.jobs_seen[job_id]
+  local deadline = seen and seen.stop_seconds and seen.created + seen.stop_seconds
+  local gone, without_url = absence(client, job_id), 0
+  return service.poll(client, {
+    timeout = options.timeout,
+    bell = options.bell,
+    passing = gone.passing,
+    not_before = deadline and deadline - 1, -- so that an end at the deadline can be told from one before
+    on_poll = note_queueing(job_id),
+    on_timeout = function()
+      return errors.new {
+        kind = "timeout", code = "wait", service = "sxwl", operation = "wait", outcome = "none", retryable = false,
+        message = ("job %s did not end within %g s: it goes on, still paid for"):format(job_id, options.timeout),
+      }
+    end,
+  }, function()
+    local reply = service.call(client, "job_status", { job_id = job_id }, {})
+    gone.found()
+    if options.on_status then options.on_status(reply.status) end
+    local url = flows.url_of(reply)
+    if reply.status == "success" then
+      without_url = url and URL_READS or without_url + 1
+      if without_url < URL_READS then return nil end
+    elseif reply.status ~= "fail" then
+      without_url = 0
+      return nil
+    end
+    local now = clock.now()
+    return {
+      job_id = job_id, status = reply.status, url = url, seen_at = now,
+      at_deadline = reply.status == "success" and deadline ~= nil and now >= deadline or nil,
+    }
+  end)
+end
+
+local function failed(job_id, cost)
+  return errors.new {
+    kind = "job_failed", code = "fail", service = "sxwl", operation = "wait", outcome = "none", retryable = false,
+    job_id = job_id, cost = cost, message = ("job %s has failed"):format(job_id),
+  }
+end
+
+-- wait_for_end, with what leaving it early means; settle(ended_at) books what the job cost.
+local function wait_or_leave(client, job_id, options, settle)
+  local ok, ended = pcall(wait_for_end, client, job_id, options)
+  if not ok then
+    if errors.is(ended) then
+      if ended.code ~= "not_found" and leave(client, job_id, ended, options.on_cancel) then settle(clock.now()) end
+    end
+    return service.raise(ended, { job_id = job_id })
+  end
+  ended.cost = settle(ended.seen_at)
+  ended.seen_at = nil
+  client.jobs_seen[job_id] = nil
+  if ended.status == "fail" then error(failed(job_id, ended.cost), 0) end
+  return ended
+end
+
+--- Waits for the end of a job: {job_id, status = "success", url, at_deadline}; raises job_failed.
+function flows.wait(client, job_id, options)
+  options = service.check_options("sxwl.wait", options, { "timeout", "on_cancel", "on_status" })
+  core.check("sxwl", "job_status", { job_id = job_id }, { name = "sxwl.wait" })
+  return wait_or_leave(client, job_id, {
+    timeout = service.seconds("sxwl.wait: timeout", options.timeout, WAIT_TIMEOUT),
+    on_cancel = check_on_cancel("sxwl.wait", options.on_cancel),
+    on_status = options.on_status and service.check_type("sxwl.wait: on_status", options.on_status, "function"),
+  }, function() end)
+end
+
+-- ---- run ---------------------------------------------------------------------------------------------------------
+
+-- Books the derived cost with the permit and returns it.
+local function settler(client, job_id, permit)
+  return function(ended_at)
+    local seen = client.jobs_seen[job_id]
+    local cost = seen and price.derived(seen.hourly, seen.gpus, ended_at - seen.created, seen.worst)
+    if cost and permit:state() == "created" then permit:settle(cost, true) end
+    return cost
+  end
+end
+
+local function run_once(client, fields, options, attempt)
+  local given = core.check("sxwl", "create_job", fields, { partial = true, name = "sxwl.run" })
+  if given.gpuType then check_gpu_type(client, given.gpuType) end
+  local exact = core.check("sxwl", "create_job", bounded(client, fields, options), { name = "sxwl.run" })
+  local default = exact.stopTime and math.max(WAIT_TIMEOUT, exact.stopTime * 60 + AFTER_STOP) or WAIT_TIMEOUT
+  local job_id, permit = flows.submit(client, exact, options)
+  local held <close> = permit -- luacheck: ignore 211
+  if options.on_start then
+    service.annotated({ job_id = job_id }, options.on_start, { job_id = job_id, price = permit:price(), attempt = attempt })
+  end
+  return wait_or_leave(client, job_id, {
+    timeout = service.seconds("sxwl.run: timeout", options.timeout, default),
+    on_cancel = options.on_cancel,
+    on_status = options.on_status,
+  }, settler(client, job_id, permit))
+end
+
+-- Several attempts share one max_cost: each may use what the others have left.
+local function run_again(client, fields, options)
+  local policy = options.retry.run and options.retry or retry.new(options.retry)
+  local group = options.max_cost and budget.group(options.max_cost)
+  return policy:run(function(try)
+    local own = {}
+    for name, value in pairs(options) do own[name] = value end
+    if group then
+      own.budget = { group, options.budget }
+      own.max_cost = group:lines()[1].left
+    end
+    local result = run_once(client, fields, own, try.attempt)
+    result.attempts = try.attempt
+    return result
+  end)
+end
+
+--- Creates a job and waits for its end: {job_id, status, url, attempts, cost, at_deadline}; raises job_failed.
+function flows.run(client, t)
+  local parts, options = core.split("sxwl", "run", t)
+  check_on_cancel("sxwl.run", options.on_cancel)
+  for _, name in ipairs { "on_start", "on_status" } do
+    if options[name] then service.check_type("sxwl.run: " .. name, options[name], "function") end
+  end
+  if options.retry ~= nil then
+    service.check_type("sxwl.run: retry", options.retry, "table")
+    return run_again(client, parts[1], options)
+  end
+  local result = run_once(client, parts[1], options, 1)
+  result.attempts = 1
+  return result
+end
+
+-- ---- download ----------------------------------------------------------------------------------------------------
+
+-- True if the link says itself that it is over.
+local function is_over(url)
+  local expires = url:match "[?&]Expires=(%d+)"
+  return expires ~= nil and os.time() >= math.tointeger(tonumber(expires))
+end
+
+local function link_of(client, job_id)
+  local status = client:job_status(job_id)
+  if status.status == "success" and status.url then return status.url end
+  error(errors.new {
+    kind = "unavailable", code = "no_model", service = "sxwl", operation = "download", outcome = "none",
+    retryable = status.status == "working", job_id = job_id,
+    message = ("job %s has no model to download: it is %s"):format(job_id, status.status),
+  }, 0)
+end
+
+local function refused(url, reply)
+  return errors.new {
+    kind = "http", code = tostring(reply.status), status = reply.status, service = "sxwl", operation = "download",
+    outcome = "none", retryable = reply.status >= 500, url = url:match "^[^?]*", body = reply.body and reply.body:sub(1, 2048),
+    message = ("the model could not be fetched: HTTP %d"):format(reply.status),
+  }
+end
+
+--- Fetches the model of a job (or of a link) into a file.  resume (default true) goes on from a part; a link that
+--- is over is asked for anew.  The token never goes to the other host.  Returns {path, bytes, url}.
+function flows.download(client, what, path, options)
+  local http = require "perigee.http"
+  options = service.check_options("sxwl.download", options, { "progress", "resume", "timeout" })
+  service.check_type("sxwl.download: the job_id or URL", what, "string")
+  service.check_type("sxwl.download: the path", path, "string")
+  local by_id = not what:match "^https?://"
+  local url = by_id and link_of(client, what) or what
+  for round = 1, 2 do
+    local reply = http.download(url, path, {
+      resume = options.resume ~= false, progress = options.progress, timeout = options.timeout,
+    })
+    if reply.status >= 200 and reply.status < 300 or reply.status == 416 then
+      return { path = path, bytes = reply.size, url = url:match "^[^?]*" }
+    end
+    local fresh = by_id and round == 1 and (reply.status < 500 or is_over(url)) and link_of(client, what)
+    if not fresh or (fresh == url and is_over(url)) then error(refused(url, reply), 0) end
+    url = fresh
+  end
+end
+
+return flows
