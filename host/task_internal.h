@@ -181,6 +181,7 @@ uint64_t task_shield_enter(struct task *t, uint64_t ms);
 void task_shield_leave(struct task *t, uint64_t outer);
 struct cancel *task_active_cancel(struct task *t);
 void task_refuse_if_cancelled(lua_State *L, struct task *t, const char *what);
+void task_raise_if_pending(lua_State *L, struct task *t, const char *what);
 void task_raise_cancelled(lua_State *L, struct task *t, const char *what);
 void task_kill(struct task *t);
 void task_forget_cancels(struct task *t);

@@ -189,6 +189,7 @@ int scope_leave(lua_State *L, struct scope *scope)
 {
     bool timed_out = scope->timed_out, failed = scope->error_ref != LUA_NOREF;
     lua_rawgeti(L, LUA_REGISTRYINDEX, scope->error_ref);
+    struct task *owner = scope->owner;
     scope_remove(scope);
     if (failed) return lua_error(L);
     if (timed_out) {
@@ -197,6 +198,7 @@ int scope_leave(lua_State *L, struct scope *scope)
         err_set_code(&e, "deadline");
         luax_raise_err(L, &e);
     }
+    task_raise_if_pending(L, owner, "task.scope"); /* told to stop while its tasks were ending */
     return 0;
 }
 

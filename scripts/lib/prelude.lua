@@ -54,9 +54,15 @@ function coroutine.resume(co, ...)
   return step(co, ...)
 end
 
+-- the <close> variables of co run inside co, where they cannot wait
+local function close(co)
+  enter(co)
+  return left(raw_close(co))
+end
+
 local function unwrap(co, ok, ...)
   if ok then return ... end
-  if raw_status(co) == "dead" then raw_close(co) end -- runs what it left to be closed
+  if raw_status(co) == "dead" then close(co) end
   return error((...), 0)
 end
 
@@ -69,8 +75,11 @@ function coroutine.wrap(f)
 end
 
 function coroutine.close(co)
-  if type(co) == "thread" then refuse_waiting(co, "close") end
-  return raw_close(co)
+  if type(co) ~= "thread" then return raw_close(co) end -- its error messages are the right ones
+  refuse_waiting(co, "close")
+  local status = raw_status(co)
+  if status ~= "suspended" and status ~= "dead" then return raw_close(co) end
+  return close(co)
 end
 
 -- ---- time, randomness, exit --------------------------------------------------------------------------

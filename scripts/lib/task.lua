@@ -38,7 +38,7 @@ local function check_options(options, where, known)
 end
 
 local function check_number(value, what, least)
-  if type(value) ~= "number" or not (value >= least) then
+  if type(value) ~= "number" or value ~= value or value < least then
     errors.invalid(("%s must be a number of %g or more"):format(what, least))
   end
   return value
