@@ -157,6 +157,14 @@ describe("docs", function()
     assert.are.same({}, bad)
   end)
 
+  it("can all be reached from the README", function()
+    local readme, lost = read "README.md", {}
+    for _, name in ipairs(sorted_names("docs", "^(.+%.md)$")) do
+      if not readme:find("(docs/" .. name .. ")", 1, true) then lost[#lost + 1] = name end
+    end
+    assert.are.same({}, lost)
+  end)
+
   it("link only to files and headings that exist", function()
     local function anchors(text)
       local set = {}
