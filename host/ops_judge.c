@@ -110,7 +110,7 @@ static int judge_refusal(const struct ops_service *service, const struct ops_def
     }
     char said[QUOTE_MAX + 8], number[24];
     quote(a, said);
-    bool in_body = a->status >= 200 && a->status < 300;
+    bool in_body = a->envelope && a->body_code != 200;
     snprintf(number, sizeof number, "%lld", in_body ? (long long)a->body_code : (long long)a->status);
     err_set(err, verdict.kind, "%s refused %s with %s %s%s%s%s%s", service->title, def->name,
             in_body ? "code" : "HTTP", number, said, verdict.hint ? " (" : "",
