@@ -4,6 +4,7 @@ max_line_length = 140
 unused_args = false -- an interface names its arguments also where one implementation does not use them
 files["tests"] = {
   std = "+busted",
+  ignore = { "512" }, -- a loop that is left at once is how a spec leaves an iterator early
 }
 files["scripts/stubs"] = {
   ignore = { "2..", "4.." }, -- stubs declare; nothing in them runs
