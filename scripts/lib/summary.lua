@@ -33,13 +33,8 @@ local function spend()
   return require("perigee.core.spend").figures()
 end
 
---- "0.05 CCD" -> "0.05"
-local function digits(amount)
-  return (tostring(amount):match "^%S+")
-end
-
 local function is_zero(amount)
-  return not digits(amount):find "[1-9]"
+  return not amount:decimal():find "[1-9]"
 end
 
 --- The money of the run so far: { {currency=, spent={text=, zero=}, held=, unknown=}, … }
@@ -48,7 +43,7 @@ function summary.money()
   for _, sum in ipairs(spend().sums) do
     local row = { currency = sum.currency }
     for _, field in ipairs { "spent", "held", "unknown", "derived", "presumed" } do
-      row[field] = { text = tostring(sum[field]), digits = digits(sum[field]), zero = is_zero(sum[field]) }
+      row[field] = { text = tostring(sum[field]), digits = sum[field]:decimal(), zero = is_zero(sum[field]) }
     end
     list[#list + 1] = row
   end
@@ -178,9 +173,6 @@ function summary.json(all)
     derived = by_currency(all.money, "derived"),
     presumed = by_currency(all.money, "presumed"),
   }
-  for _, field in ipairs { "denied_by", "spent", "held", "unknown", "derived", "presumed" } do
-    if next(object[field]) == nil then object[field] = json.object and json.object {} or object[field] end
-  end
   return json.encode(object) .. "\n"
 end
 

@@ -1,5 +1,6 @@
 -- signals_spec.lua - Ctrl-C and its like: the first lets the script clean up, the second ends at once.
 local spawn = require "tests.support.spawn"
+local task = require "perigee.core.task"
 
 local TIDY <const> = [[
   local task = require "perigee.core.task"
@@ -34,9 +35,10 @@ describe("a signal", function()
     local child <close> = start(STUBBORN)
     child:kill "INT"
     assert.is_true(child:read_until "tidying")
+    local start_time = task.now()
     child:kill "INT"
-    local result = child:wait()
-    assert.are.equal(130, result.status)
+    assert.are.equal(130, child:wait().status)
+    assert.is_true(task.now() - start_time < 3) -- the clean-up would have had 5 s
   end)
 
   it("cannot be swallowed by a loop of pcall", function()

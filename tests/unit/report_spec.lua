@@ -1,0 +1,60 @@
+-- report_spec.lua - the text of an uncaught error, for every kind.
+local errors = require "perigee.error"
+local report = require "perigee.report"
+
+local KINDS <const> = { "network", "timeout", "tls", "http", "auth", "api", "parse", "invalid", "denied", "funds",
+  "job_failed", "unavailable", "limit", "closed" }
+
+local function sums(spent, held)
+  local function cell(digits) return { text = digits .. " CCD", digits = digits, zero = digits == "0" } end
+  return { { currency = "CCD", spent = cell(spent), held = cell(held), unknown = cell "0" } }
+end
+
+describe("report.render", function()
+  it("has something to do for every kind of error", function()
+    for _, kind in ipairs(KINDS) do
+      local text = report.render(errors.new { kind = kind, message = "m" })
+      assert.is_truthy(text:find "\n  do     %S", kind)
+      assert.is_truthy(text:find "\n  money  %S", kind)
+    end
+  end)
+
+  it("names ids, status and code", function()
+    local text = report.render(errors.new { kind = "api", message = "m", service = "sxwl", operation = "stop_job",
+      status = 400, code = "not_found", job_id = "abc" })
+    assert.is_truthy(text:find("where  sxwl stop_job, HTTP 400, code not_found, job_id abc", 1, true))
+  end)
+
+  it("tells what the run has spent and holds", function()
+    assert.is_truthy(report.render("x", { sums = sums("0.5", "2") }):find("has spent 0.5 CCD; 2 CCD is held.", 1, true))
+    assert.is_truthy(report.render("x", { sums = sums("0", "0") }):find("has spent nothing.", 1, true))
+  end)
+
+  it("never says that an unknown outcome cost nothing", function()
+    for _, kind in ipairs(KINDS) do
+      local text = report.render(errors.new { kind = kind, outcome = "unknown", message = "m", service = "deai",
+        operation = "create_job" })
+      assert.is_nil(text:find("cost nothing", 1, true), kind)
+    end
+  end)
+
+  it("prefers the hint that the error brings", function()
+    local text = report.render(errors.new { kind = "auth", message = "m", hint = "first\nsecond" })
+    assert.is_truthy(text:find("  do     first\n         second\n", 1, true))
+  end)
+
+  it("takes errors of any type", function()
+    for _, value in ipairs { 1, true, {}, print } do
+      assert.is_truthy(report.render(value):find "^perigee: the script raised a ")
+    end
+  end)
+end)
+
+describe("report.weightiest", function()
+  it("prefers unknown to partly done to denied to failed", function()
+    assert.are.equal(5, report.weightiest { [1] = true, [4] = true, [5] = true, [6] = true })
+    assert.are.equal(6, report.weightiest { [1] = true, [4] = true, [6] = true })
+    assert.are.equal(4, report.weightiest { [1] = true, [4] = true })
+    assert.are.equal(0, report.weightiest {})
+  end)
+end)
