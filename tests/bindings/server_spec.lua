@@ -249,8 +249,8 @@ describe("http.serve", function()
       local err
       local srv <close> = serve {handler = function()
         return {stream = function(write)
-          local ok
-          ok, err = pcall(function() while true do write(("x"):rep(10000)) core.sleep(0.001) end end)
+          local _
+          _, err = pcall(function() while true do write(("x"):rep(10000)) core.sleep(0.001) end end)
           error(err, 0)
         end}
       end}
