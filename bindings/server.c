@@ -14,12 +14,13 @@
 #include "host/log.h"
 #include "host/luax.h"
 #include "host/mem.h"
+#include "host/random.h"
 #include "host/task.h"
 
 static const char server_class[] = "perigee.server";
 static const char request_class[] = "perigee.server.request";
 
-enum { LINGER_MS = 1000 };
+enum { LINGER_MS = 1000, SECRET_BYTES = 16 };
 
 struct served {
     struct server *server;    /* NULL: closed */
@@ -507,9 +508,20 @@ static int l_report(lua_State *L)
     return 0;
 }
 
+/* secret() -> 32 hex digits that nobody can guess; a rehearsal on a virtual clock repeats them */
+static int l_secret(lua_State *L)
+{
+    struct sched *sched = vm_sched(vm_of(L));
+    char hex[2 * SECRET_BYTES + 1];
+    random_hex(clock_is_virtual(sched_clock(sched)) ? sched_random(sched) : NULL, hex, SECRET_BYTES);
+    lua_pushstring(L, hex);
+    return 1;
+}
+
 int luaopen_perigee_core_server(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"listen", l_listen}, {"report", l_report}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"listen", l_listen}, {"report", l_report}, {"secret", l_secret}, {NULL, NULL}};
     static const luaL_Reg server_methods[] = {{"accept", l_server_accept},
                                               {"close", l_server_close},
                                               {"port", l_server_port},
