@@ -11,6 +11,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host/bar.h"
 #include "host/buf.h"
@@ -103,9 +104,11 @@ static int l_columns(lua_State *L)
     return 1;
 }
 
+/* is_tty("out" | "err" | "stdin") */
 static int l_is_tty(lua_State *L)
 {
-    lua_pushboolean(L, term_is_tty(term_process(), check_stream(L, 1)));
+    bool input = strcmp(luaL_checkstring(L, 1), "stdin") == 0;
+    lua_pushboolean(L, input ? isatty(STDIN_FILENO) : term_is_tty(term_process(), check_stream(L, 1)));
     return 1;
 }
 

@@ -55,6 +55,12 @@ function summary.has_unknown()
   return spend().unknown > 0
 end
 
+--- Remote jobs that go on though nobody waits for them: { {service=, id=, worst_cost=, how=}, … }
+local function left_behind()
+  local service = package.loaded["perigee.service"]
+  return service and service.left_behind() or {}
+end
+
 --- All figures: { calls=, failed=, retries=, denied=, denied_by=, unpriced=, unknown=, slowest=, money= }
 function summary.collect()
   local asked, paid = calls(), spend()
@@ -69,6 +75,7 @@ function summary.collect()
     ungoverned = paid.ungoverned,
     unknown = paid.unknown,
     money = summary.money(),
+    left_behind = left_behind(),
   }
   for reason, count in pairs(paid.denied) do
     all.denied = all.denied + count
@@ -141,6 +148,22 @@ function summary.render(all)
   return table.concat(out, "\n") .. "\n"
 end
 
+--- The very last lines: what goes on remotely, what it may cost at most, and how to stop it.
+function summary.render_left_behind(entries)
+  if #entries == 0 then return "" end
+  local out = {
+    #entries == 1 and "perigee: a remote job goes on, and is paid for:"
+      or ("perigee: %d remote jobs go on, and are paid for:"):format(#entries),
+  }
+  for _, entry in ipairs(entries) do
+    local cost = entry.worst_cost and "worst cost " .. tostring(entry.worst_cost) or "still paid for"
+    local is_command = entry.how and entry.how:find "^perigee "
+    out[#out + 1] = ("  %s %s, %s"):format(entry.service, tostring(entry.id), cost)
+    out[#out + 1] = is_command and "    stop it with: " .. entry.how or "    it cannot be stopped"
+  end
+  return table.concat(out, "\n") .. "\n"
+end
+
 -- ---- for machines ----------------------------------------------------------------------------------------
 
 local function by_currency(money, field)
@@ -167,6 +190,7 @@ function summary.json(all)
     ungoverned = all.ungoverned,
     unknown_outcomes = all.unknown,
     slowest = all.slowest,
+    left_behind = #all.left_behind > 0 and all.left_behind or nil,
     spent = by_currency(all.money, "spent"),
     held = by_currency(all.money, "held"),
     unknown = by_currency(all.money, "unknown"),
@@ -198,6 +222,7 @@ function summary.close(options)
   local all = summary.collect()
   all.elapsed, all.exit_code = options.elapsed, options.exit_code
   if all.calls > 0 and not term.is_quiet() then term.write("err", summary.render(all), true) end
+  term.write("err", summary.render_left_behind(all.left_behind), true)
   if options.file then write_file(options.file, summary.json(all)) end
 end
 

@@ -12,6 +12,7 @@ local function make_figures(changes)
     calls = 42, failed = 2, retries = 1, denied = 3, denied_by = { over_budget = 1, max_cost = 2 },
     unpriced = 0, ungoverned = 0, unknown = 0, elapsed = 75.2, exit_code = 4,
     slowest = { operation = "deai.upload", seconds = 3.25 },
+    left_behind = {},
     money = {
       { currency = "CCD", spent = cell("0.027870365208168", "CCD"), held = cell("0", "CCD"), unknown = cell("0", "CCD"),
         derived = cell("0", "CCD"), presumed = cell("0", "CCD") },
@@ -58,6 +59,22 @@ perigee: summary, 1 min 15 s, exit code 4
     assert.are.equal("0.027870365208168", object.spent.CCD)
     assert.are.equal("7", object.held.CNY)
     assert.are.equal(2, object.denied_by.max_cost)
+  end)
+
+  it("ends with the remote jobs that go on, their worst cost and how to stop them", function()
+    assert.are.equal("", summary.render_left_behind {})
+    assert.are.equal([[
+perigee: 2 remote jobs go on, and are paid for:
+  sxwl abc, worst cost 14 CNY
+    stop it with: perigee run -e 'x'
+  deai 7, still paid for
+    it cannot be stopped
+]], summary.render_left_behind {
+      { service = "sxwl", id = "abc", worst_cost = "14 CNY", how = "perigee run -e 'x'" },
+      { service = "deai", id = 7, how = "cannot be stopped" },
+    })
+    local left = { { service = "deai", id = 7 } }
+    assert.are.equal(7, json.decode(summary.json(make_figures { left_behind = left })).left_behind[1].id)
   end)
 
   it("collects from the engines of a process that did nothing", function()
