@@ -29,6 +29,8 @@ static const struct cli_option run_options[] = {
     {"listen", 0, CLI_TEXT, "HOST:PORT", NULL, "where the receiver of callbacks listens"},
     {"public-url", 0, CLI_TEXT, "URL", NULL, "how services reach that receiver from outside"},
     {"max-memory", 0, CLI_SIZE, "SIZE", NULL, "most memory the script may use, such as 512M"},
+    {"max-step", 0, CLI_DURATION, "DURATION", NULL,
+     "longest the script may compute without waiting (default: 10s)"},
     {"env-file", 0, CLI_TEXT, "FILE", NULL, "read variables from FILE (NAME=value lines)"},
     {"summary", 0, CLI_TEXT, "FILE.json", NULL, "write the closing summary as JSON to FILE.json as well"},
     {"no-progress", 0, CLI_FLAG, NULL, NULL, "no progress bars and no progress lines"},

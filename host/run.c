@@ -221,6 +221,13 @@ static int l_set_memory_cap(lua_State *L)
     return 0;
 }
 
+/* set_step_limit(seconds): the longest a task of the script may run without waiting. */
+static int l_set_step_limit(lua_State *L)
+{
+    vm_set_step_limit(run_of(L)->script, (uint64_t)(luaL_checknumber(L, 1) * 1000));
+    return 0;
+}
+
 /* elapsed() -> seconds since the program started. */
 static int l_elapsed(lua_State *L)
 {
@@ -247,6 +254,7 @@ static void push_host(lua_State *L, struct run *run)
                                          {"forced_exit", l_forced_exit},
                                          {"set_timeout", l_set_timeout},
                                          {"set_memory_cap", l_set_memory_cap},
+                                         {"set_step_limit", l_set_step_limit},
                                          {"elapsed", l_elapsed},
                                          {"read_option", l_read_option},
                                          {"ready", l_ready},

@@ -1,6 +1,6 @@
 /* task.c - ops, parking, and the scheduler: the only place that resumes Lua.
  *
- * Owns: the ready list and the three loop handles that drive it.  Runs on the loop thread.  A callback of
+ * Owns: the ready list and the two loop handles that drive it.  Runs on the loop thread.  A callback of
  * an engine calls op_complete, which only queues; task_step, from the check handle, resumes.
  */
 #include "host/task.h"
@@ -306,11 +306,11 @@ static void task_terminate(struct task *t, const struct err *why)
     luax_reset_thread(t->co, t->vm->L);
     guard_leave(s->guard, t);
     s->current = NULL;
+    t->vm->fail_allocs = 0;
     lua_sethook(t->co, NULL, 0, 0);
     lua_settop(t->co, 0);
     luax_push_err(t->co, why);
     t->vm->uncapped--;
-    t->vm->fail_allocs = 0;
     t->ok = false;
     t->results = 1;
     task_drain(t);
@@ -437,6 +437,13 @@ static void look_for_deadlocks(struct sched *s)
     }
 }
 
+/* Virtual time moves on when nothing else can happen: no task is ready, no outside work is in flight. */
+static void advance_virtual_time(struct sched *s)
+{
+    if (!clock_is_virtual(s->clock) || s->real_ops > 0) return;
+    while (list_empty(&s->ready) && timers_advance(s->timers)) continue;
+}
+
 /* Runs what is ready now; what becomes ready meanwhile waits for the next turn, after the loop has
  * polled, so that tasks that wake each other cannot starve input and output. */
 static void on_check_cb(uv_check_t *handle)
@@ -450,18 +457,11 @@ static void on_check_cb(uv_check_t *handle)
     while ((n = list_pop(&batch)) != NULL) task_step(LIST_ENTRY(n, struct task, ready));
     if (!list_empty(&s->ready)) return;
     look_for_deadlocks(s);
+    advance_virtual_time(s);
     if (list_empty(&s->ready) && s->idle_active) {
         uv_idle_stop(&s->idle);
         s->idle_active = false;
     }
-}
-
-/* Virtual time moves on when nothing else can happen. */
-static void on_prepare_cb(uv_prepare_t *handle)
-{
-    struct sched *s = handle->data;
-    if (!clock_is_virtual(s->clock) || !list_empty(&s->ready) || s->real_ops > 0) return;
-    if (timers_advance(s->timers)) sched_wake(s);
 }
 
 struct sched *sched_new(struct loop *loop, struct clock *clock, uint64_t seed)
@@ -476,13 +476,10 @@ struct sched *sched_new(struct loop *loop, struct clock *clock, uint64_t seed)
     list_init(&s->vms);
     uv_idle_init(loop_uv(loop), &s->idle);
     uv_check_init(loop_uv(loop), &s->check);
-    uv_prepare_init(loop_uv(loop), &s->prepare);
-    s->idle.data = s->check.data = s->prepare.data = s;
-    s->open_handles = 3;
+    s->idle.data = s->check.data = s;
+    s->open_handles = 2;
     uv_check_start(&s->check, on_check_cb);
-    uv_prepare_start(&s->prepare, on_prepare_cb);
     uv_unref((uv_handle_t *)&s->check);
-    uv_unref((uv_handle_t *)&s->prepare);
     s->guard = guard_start(s);
     return s;
 }
@@ -500,7 +497,6 @@ void sched_free(struct sched *s)
     timers_free(s->timers);
     uv_close((uv_handle_t *)&s->idle, on_close_cb);
     uv_close((uv_handle_t *)&s->check, on_close_cb);
-    uv_close((uv_handle_t *)&s->prepare, on_close_cb);
 }
 
 void sched_request_dump(struct sched *s)

@@ -99,13 +99,6 @@ void task_raise_cancelled(lua_State *L, struct task *t, const char *what)
     lua_error(L);
 }
 
-void task_raise_if_pending(lua_State *L, struct task *t, const char *what)
-{
-    struct cancel *c = task_active_cancel(t);
-    bool shielded = t->extra && t->extra->shield_ms > 0;
-    if (c && c->pending && !shielded) task_raise_cancelled(L, t, what);
-}
-
 void task_refuse_if_cancelled(lua_State *L, struct task *t, const char *what)
 {
     struct cancel *c = task_active_cancel(t);
@@ -115,7 +108,8 @@ void task_refuse_if_cancelled(lua_State *L, struct task *t, const char *what)
         if (now >= c->grace_end_ms + LAST_CALL_MS) task_kill(t);
         task_raise_cancelled(L, t, what);
     }
-    task_raise_if_pending(L, t, what);
+    bool shielded = t->extra && t->extra->shield_ms > 0;
+    if (c->pending && !shielded) task_raise_cancelled(L, t, what);
 }
 
 void task_kill(struct task *t)

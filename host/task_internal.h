@@ -113,7 +113,6 @@ struct sched {
     struct guard *guard;
     uv_idle_t idle; /* active while something is ready, so that poll does not block */
     uv_check_t check;
-    uv_prepare_t prepare;
     int open_handles;
     bool idle_active;
     bool dump_requested;
@@ -181,7 +180,6 @@ uint64_t task_shield_enter(struct task *t, uint64_t ms);
 void task_shield_leave(struct task *t, uint64_t outer);
 struct cancel *task_active_cancel(struct task *t);
 void task_refuse_if_cancelled(lua_State *L, struct task *t, const char *what);
-void task_raise_if_pending(lua_State *L, struct task *t, const char *what);
 void task_raise_cancelled(lua_State *L, struct task *t, const char *what);
 void task_kill(struct task *t);
 void task_forget_cancels(struct task *t);

@@ -178,11 +178,7 @@ static void scope_op_abort(struct op *op)
 /* [-0, +0, e] all children have ended: the scope is over; raises what it ended with */
 static int scope_finish(lua_State *L, struct op *op)
 {
-    struct scope *scope = ((struct scope_op *)op)->scope;
-    struct task *t = op->task;
-    int n = scope_leave(L, scope);
-    task_refuse_if_cancelled(L, t, op->type->name); /* a cancel that came while it waited for its tasks */
-    return n;
+    return scope_leave(L, ((struct scope_op *)op)->scope);
 }
 
 int scope_leave(lua_State *L, struct scope *scope)
@@ -198,7 +194,7 @@ int scope_leave(lua_State *L, struct scope *scope)
         err_set_code(&e, "deadline");
         luax_raise_err(L, &e);
     }
-    task_raise_if_pending(L, owner, "task.scope"); /* told to stop while its tasks were ending */
+    task_refuse_if_cancelled(L, owner, "task.scope"); /* told to stop while its tasks were ending */
     return 0;
 }
 

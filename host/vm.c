@@ -50,11 +50,11 @@ static void *vm_alloc(void *ud, void *p, size_t old_size, size_t new_size)
         vm->used -= old_size;
         return NULL;
     }
+    if (new_size > old_size && vm->fail_allocs > 0) {
+        vm->fail_allocs--;
+        return NULL;
+    }
     if (new_size > old_size && vm->uncapped == 0) {
-        if (vm->fail_allocs > 0) {
-            vm->fail_allocs--;
-            return NULL;
-        }
         if (new_size - old_size > vm->cap || vm->used > vm->cap - (new_size - old_size)) {
             refuse(vm);
             return NULL;
@@ -285,6 +285,11 @@ size_t vm_memory_peak(const struct vm *vm)
 void vm_source_add(struct vm *vm, int change)
 {
     vm->wakers += (size_t)change;
+}
+
+void vm_set_step_limit(struct vm *vm, uint64_t limit_ms)
+{
+    vm->step_limit_ms = limit_ms ? limit_ms : STEP_LIMIT_MS;
 }
 
 void vm_set_memory_cap(struct vm *vm, size_t bytes)

@@ -31,6 +31,8 @@ local function apply_limits(config)
   local cap, timeout = config.option "max_memory", config.option "timeout"
   if cap then host.set_memory_cap(cap) end
   if timeout then host.set_timeout(timeout) end
+  local step = config.option "max_step"
+  if step then host.set_step_limit(step) end
   if config.option "require_budget" then require("perigee.core.spend").require_budget() end
   local total = config.option "budget"
   if total then
