@@ -103,11 +103,13 @@ bool luax_is_err_kind(lua_State *L, int index, enum err_kind kind)
 
 const char *luax_error_text(lua_State *L, int index)
 {
-    index = lua_absindex(L, index);
-    if (lua_type(L, index) == LUA_TSTRING || luaL_getmetafield(L, index, "__tostring") != LUA_TNIL) {
-        if (lua_type(L, index) != LUA_TSTRING) lua_pop(L, 1);
-        return luaL_tolstring(L, index, NULL);
+    int type = lua_type(L, index);
+    bool readable = type == LUA_TSTRING || type == LUA_TNUMBER;
+    if (!readable && luaL_getmetafield(L, index, "__tostring") != LUA_TNIL) {
+        lua_pop(L, 1);
+        readable = true;
     }
+    if (readable) return luaL_tolstring(L, index, NULL);
     return lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, index));
 }
 
