@@ -108,6 +108,12 @@ local function wait_for_ever(_)
   end
 end
 
+-- A policy file returns its table; run by hand, its `run` does the work.
+local function is_policy(result)
+  return type(result) == "table" and type(rawget(result, "name")) == "string"
+    and type(rawget(result, "run")) == "function"
+end
+
 --- Runs the script. services: addresses and credentials of an emulator, or nil.
 function run.start(given, services)
   host = given
@@ -119,7 +125,8 @@ function run.start(given, services)
   if services then use_services(config, services) end
   local script, problem = load_script(host.options)
   if not script then error(problem, 0) end
-  return script(table.unpack(arg))
+  local result = script(table.unpack(arg))
+  if is_policy(result) then return result.run(arg) end
 end
 
 -- ---- the emulator ----------------------------------------------------------------------------------------
