@@ -334,10 +334,16 @@ static void explain_kill(struct task *t, struct err *e)
     }
 }
 
+static void log_op(const char *event, const struct op *op)
+{
+    log_write(LOG_LEVEL_DEBUG, event, LOG_INT("task", (int64_t)op->task->id), LOG_STR("op", op->type->name));
+}
+
 static void park_or_fail(struct task *t, int results)
 {
     if (results == 1 && lua_touserdata(t->co, -1) == &sentinel && t->op && t->op->parked) {
         lua_pop(t->co, 1);
+        log_op("op.wait", t->op);
         t->state = TASK_PARKED;
         count_parked(t->op, 1);
         if (t->op->done) { /* completed before the yield */
@@ -365,6 +371,7 @@ static void run_body(struct task *t)
     struct task_extra *extra = t->extra;
     int nargs = t->started ? 0 : lua_gettop(t->co) - 1, results = 0;
     t->started = true;
+    if (t->op) log_op(t->op->aborted ? "op.cancelled" : "op.done", t->op);
     t->ended = t->op;
     t->op = NULL;
     t->vm->refused = 0;
