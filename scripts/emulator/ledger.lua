@@ -51,7 +51,8 @@ local function counters(self, service, operation)
   return row
 end
 
---- One request that arrived: { service, operation, at, status, executed, replied, faults = {names} }.
+--- One request that arrived: { service, operation, at, status, executed, replied, faults = {names},
+--- delay }.
 function methods:call(entry)
   local row = counters(self, entry.service, entry.operation)
   row.calls = row.calls + 1

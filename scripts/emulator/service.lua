@@ -100,7 +100,7 @@ function service.execute(self, operation, handler, request, now)
   response.delay = plan.delay
   self.ledger:call {
     service = self.name, operation = operation, at = now, status = response.status,
-    executed = executed, replied = not response.drop, faults = names_of(plan),
+    executed = executed, replied = not response.drop, faults = names_of(plan), delay = plan.delay,
   }
   return response
 end
