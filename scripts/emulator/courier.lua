@@ -1,7 +1,7 @@
 -- courier.lua - the clock of a running emulator, and the tasks that deliver SXWL's callbacks.
 --
--- The emulated services never wait; whoever runs them, on a socket (server.lua) or in-process (inproc.lua), keeps a
--- courier beside them and calls `watch` after each request.
+-- The emulated services never wait; whoever runs them (server.lua) keeps a courier beside them and calls `watch`
+-- after each request.
 
 local task = require "perigee.task"
 

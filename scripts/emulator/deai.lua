@@ -25,7 +25,7 @@ methods.__index = methods
 
 -- The account there is unless others are named.
 deai.EMAIL = "demo@perigee.example"
-deai.PASSWORD = "demo"
+deai.PASSWORD = "open-sesame"
 
 local TOKEN_SECONDS <const> = 3600
 

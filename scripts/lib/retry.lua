@@ -187,6 +187,12 @@ local function attempt_once(policy, f, attempt, last_error)
   return pcall(budget.with, budget.group(policy.max_cost_per_attempt), f, context)
 end
 
+-- Every attempt after a first one is a retry of the closing table, which is about services.
+local function count_retry()
+  local ops = package.loaded["perigee.core.ops"]
+  if ops then ops.count_retry() end
+end
+
 local function run(policy, f)
   local started, attempt, last_error = core.now(), 0, nil
   while true do
@@ -208,6 +214,7 @@ local function run(policy, f)
     bucket_take(policy.service or err.service)
     last_error = err
     task.sleep(delay)
+    count_retry()
   end
 end
 

@@ -144,7 +144,6 @@ end
 --- A read: repeated, within bounds, while its error says that it can be.
 function service.read(client, operation, fields, options)
   return client.reads:run(function(try)
-    if try.attempt > 1 then core.count_retry() end
     return service.call(client, operation, fields, options, try.attempt)
   end)
 end

@@ -108,7 +108,7 @@ function client.new(options)
   local self = setmetatable({ world = world.new(options or {}), now = 1700000000 }, methods)
   self.ledger = self.world.ledger
   if not (options and options.faults) then
-    self:login("demo@perigee.example", "demo")
+    self:login("demo@perigee.example", "open-sesame")
   end
   return self
 end

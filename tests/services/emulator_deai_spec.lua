@@ -147,7 +147,7 @@ describe("emulated Distributed AI: estimates and money", function()
   end)
 
   it("takes charges off the balance, and refuses in the body when it does not cover them", function()
-    local c = client.new { deai = { accounts = { { email = "demo@perigee.example", password = "demo", balance = "0.05" } } } }
+    local c = client.new { deai = { accounts = { { email = "demo@perigee.example", password = "open-sesame", balance = "0.05" } } } }
     local path = c:upload("a.csv", "1,2").msg
     c:estimate { x_train = path }
 

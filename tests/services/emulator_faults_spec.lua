@@ -149,7 +149,7 @@ describe("a fault", function()
 
   it("expired refuses a good token", function()
     local c = client.new { faults = "deai.jobs:expired=1" }
-    c:login("demo@perigee.example", "demo")
+    c:login("demo@perigee.example", "open-sesame")
 
     assert.equal(401, c:deai("/panel/jobListByUser", { pageNo = 1, pageSize = 1 }).code)
     assert.equal(200, c:deai("/panel/jobListByUser", { pageNo = 1, pageSize = 1 }).code)
@@ -157,12 +157,12 @@ describe("a fault", function()
 
   it("no_id keeps the jobID back, never keeps a training and an inference unfinished", function()
     local c = client.new { faults = "deai.create_job:no_id=1, deai.create_job:never=#2, deai.start_inference:never" }
-    c:login("demo@perigee.example", "demo")
+    c:login("demo@perigee.example", "open-sesame")
     local path = c:upload("a.csv", "1").msg
     c:estimate { x_train = path }
     local first, second = c:create(), c:create()
     c.now = c.now + 1e6
-    c:login("demo@perigee.example", "demo")
+    c:login("demo@perigee.example", "open-sesame")
     local jobID = c.ledger:created("deai")[1].jobID
     c:deai("/deAI/inferenceCost", { jobID = jobID, data_path = path })
     c:deai("/deAI/inference", { jobID = jobID })

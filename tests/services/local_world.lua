@@ -57,7 +57,7 @@ function methods:deai(options)
     self.host = ("http://emulator-%d"):format(serial)
   end
   local all = {
-    email = "demo@perigee.example", password = "demo", base_url = self.host .. world.DEAI_PATH, transport = self.transport,
+    email = world.EMAIL, password = world.PASSWORD, base_url = self.host .. world.DEAI_PATH, transport = self.transport,
   }
   for name, value in pairs(options or {}) do all[name] = value end
   return deai.client(all)
