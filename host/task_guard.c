@@ -37,6 +37,7 @@ struct guard {
     _Atomic uint64_t step;     /* odd while a task runs */
     _Atomic uint64_t limit_ms; /* of the running step */
     _Atomic uint64_t slow;     /* the last step that took over SLOW_MS */
+    _Atomic uint64_t judged;   /* the step the signal is meant for */
     _Atomic int phase;         /* 1: set the hook, 2: end the process */
     _Atomic bool asleep, quit;
     struct sched *sched;
@@ -91,8 +92,9 @@ static void on_guard_signal(int signum)
     int saved = errno;
     struct sched *s = guarded;
     lua_State *L = s ? s->innermost : NULL;
-    if (L && s->guard->phase == 1) guard_hook_kill(L);
-    if (L && s->guard->phase == 2) {
+    bool meant = L && atomic_load(&s->guard->judged) == atomic_load(&s->guard->step); /* else it has ended */
+    if (meant && s->guard->phase == 1) guard_hook_kill(L);
+    if (meant && s->guard->phase == 2) {
         write_text("perigee: a script is stuck in a C function that cannot be interrupted; ending the "
                    "process (exit code 70)\nstack traceback:\n");
         write_stack(L);
@@ -157,6 +159,7 @@ static void judge(struct guard *g, uint64_t step, uint64_t ran_ms)
     uint64_t limit_ms = atomic_load_explicit(&g->limit_ms, memory_order_relaxed);
     if (ran_ms >= SLOW_MS) atomic_store_explicit(&g->slow, step, memory_order_relaxed);
     if (ran_ms < limit_ms) return;
+    atomic_store(&g->judged, step);
     atomic_store(&g->phase, ran_ms >= limit_ms + LAST_RESORT_MS ? 2 : 1);
     if (atomic_load(&g->step) == step) pthread_kill(g->loop_thread, GUARD_SIGNAL);
 }

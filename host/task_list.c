@@ -1,12 +1,11 @@
 /* task_list.c - showing people what the tasks are waiting for: SIGUSR1 and deadlocks. */
 #include "host/task.h"
 
-#include <stdio.h>
-
 #include "host/log.h"
 #include "host/luax.h"
 #include "host/mem.h"
 #include "host/task_internal.h"
+#include "host/term.h"
 
 enum { MOST_TASKS = 100, DEEPEST = 64, EXIT_GRACE_MS = 1000 };
 
@@ -75,9 +74,11 @@ static void list_vm(struct listing *l, struct vm *vm)
 
 static void print_listing(struct listing *l, const char *title)
 {
-    fprintf(stderr, "perigee: %s\n%s", title, buf_str(&l->text));
-    if (l->more) fprintf(stderr, "  … and %zu more\n", l->more);
-    fflush(stderr);
+    struct buf out = {0};
+    buf_printf(&out, "perigee: %s\n%s", title, buf_str(&l->text));
+    if (l->more) buf_printf(&out, "  … and %zu more\n", l->more);
+    term_write_untrusted(term_process(), TERM_ERR, buf_str(&out), out.len);
+    buf_deinit(&out);
     buf_deinit(&l->text);
 }
 
