@@ -11,16 +11,18 @@ int luaopen_perigee_core_config(lua_State *L);
 int luaopen_perigee_core_fs(lua_State *L);
 int luaopen_perigee_core_json(lua_State *L);
 int luaopen_perigee_core_jwt(lua_State *L);
+int luaopen_perigee_core_lock(lua_State *L);
 int luaopen_perigee_core_log(lua_State *L);
 int luaopen_perigee_core_local(lua_State *L);
 int luaopen_perigee_core_ops(lua_State *L);
 int luaopen_perigee_core_proc(lua_State *L);
+int luaopen_perigee_core_secret(lua_State *L);
 int luaopen_perigee_core_server(lua_State *L);
-int luaopen_perigee_core_lock(lua_State *L);
 int luaopen_perigee_core_spend(lua_State *L);
 int luaopen_perigee_core_sync(lua_State *L);
 int luaopen_perigee_core_task(lua_State *L);
 int luaopen_perigee_core_term(lua_State *L);
+int luaopen_perigee_core_time(lua_State *L);
 
 /* All of them, for struct vm_config; ends with {NULL, NULL}. */
 extern const luaL_Reg binding_modules[];

@@ -39,7 +39,7 @@ local flags = {} -- options given on the command line
 local option_names = {} -- every option that the file may set: log_level, …
 local read_option -- function(name, text) -> value | nil, complaint
 local fixed = {} -- settings the program itself decides: the emulator's addresses
-local loaded -- { file =, path =, env =, env_path = } once read
+local loaded = {} -- file and path, env: each once it was read
 
 local function fail(message, ...)
   error(errors.new { kind = "invalid", code = "config", message = message:format(...) }, 0)
@@ -47,7 +47,7 @@ end
 
 --- Tells the options of the command line, the names of all options, and how their text is read.
 function config.start(options, names, reader)
-  flags, read_option, loaded, fixed = options, reader, nil, {}
+  flags, read_option, loaded, fixed = options, reader, {}, {}
   option_names = {}
   for _, name in ipairs(names) do
     local field = name:gsub("-", "_")
@@ -130,35 +130,24 @@ local function load_file()
   return file, path
 end
 
---- NAME=value lines; # comments, `export `, and quotes around the value are allowed; nothing is expanded.
 local function load_env_file(path)
   local text, message = core.read_file(path)
   if not text then fail("--env-file %s: %s", path, message) end
-  local env, number = {}, 0
-  for line in (text .. "\n"):gmatch "(.-)\r?\n" do
-    number = number + 1
-    line = line:match "^%s*(.-)%s*$"
-    if line ~= "" and line:sub(1, 1) ~= "#" then
-      local name, value = line:gsub("^export%s+", ""):match "^([%a_][%w_]*)%s*=%s*(.*)$"
-      -- The line may be a secret that lost its name: it is not repeated.
-      if not name then fail("%s:%d: not a NAME=value line", path, number) end
-      env[name] = value:match '^"(.*)"$' or value:match "^'(.*)'$" or value
-    end
-  end
-  return env
+  return require("perigee.env").parse(text, path)
 end
 
-local function files()
-  if not loaded then
-    local now = { env = {} }
-    if flags.env_file then
-      now.env = load_env_file(flags.env_file)
-      now.env_path = flags.env_file
-    end
-    now.file, now.path = load_file()
-    loaded = now
+local function settings_file()
+  if not loaded.file then
+    loaded.file, loaded.path = load_file()
   end
-  return loaded
+  return loaded.file, loaded.path
+end
+
+local function env_file()
+  if not loaded.env then
+    loaded.env = flags.env_file and load_env_file(flags.env_file) or {}
+  end
+  return loaded.env, flags.env_file
 end
 
 -- ---- settings ----------------------------------------------------------------------------------------------
@@ -166,14 +155,18 @@ end
 local function variable(name)
   local value = os.getenv(name)
   if value and value ~= "" then return value, "the environment" end
-  value = files().env[name]
-  if value and value ~= "" then return value, files().env_path end
+  local env, path = env_file()
+  value = env[name]
+  if value and value ~= "" then return value, path end
 end
+
+--- The variable NAME of the environment or of --env-file, and where it came from, or nil.
+config.variable = variable
 
 local function file_field(path)
   local section, field = path:match "^(.-)%.(.+)$"
-  local tbl = files().file[section]
-  return tbl and tbl[field], files().path
+  local file, source = settings_file()
+  return file[section] and file[section][field], source
 end
 
 local function read_secret_file(path, source)
@@ -251,7 +244,8 @@ function config.option(name)
   if flags[name] ~= nil then return flags[name], "the command line" end
   local value, source = variable("PERIGEE_" .. name:upper())
   if value == nil then
-    value, source = files().file[name], files().path
+    local file, path = settings_file()
+    value, source = file[name], path
     if value == nil or value == false then return nil end
   end
   local read, complaint = read_option(option_names[name], value == true and "" or tostring(value))

@@ -1,0 +1,185 @@
+-- perigee.inspect - any value as text for people: sorted keys, bounded, safe to show on a terminal.
+--
+-- The text reads like Lua, but is not meant to be loaded again.  It holds no addresses, so two runs print the
+-- same.  Control bytes, terminal escapes and characters that turn the reading direction come out as visible
+-- escapes; all other UTF-8 stays as it is.  Secrets show as [secret].
+
+local amount = require "perigee.amount"
+local errors = require "perigee.error"
+local json = require "perigee.json"
+local secret = require "perigee.core.secret"
+local term = require "perigee.core.term"
+
+local inspect = {}
+
+local DEFAULTS <const> = { depth = 8, width = 100, items = 100, bytes = 2000 }
+local NAMES <const> = { "depth", "width", "items", "bytes" }
+-- Entries in all: a value whose parts share tables could be exponentially large on paper.
+local MOST_ENTRIES <const> = 5000
+
+local ESCAPES <const> = { ["\\"] = "\\\\", ['"'] = '\\"', ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r" }
+local KEYWORDS <const> = {}
+local words = "and break do else elseif end false for function goto if in local nil not or repeat return then true until while"
+for word in words:gmatch "%a+" do
+  KEYWORDS[word] = true
+end
+
+local render
+
+-- ---- scalars ------------------------------------------------------------------------------------------------
+
+-- Not in the middle of a character.
+local function cut(text, most)
+  while most > 0 and text:byte(most + 1) & 0xc0 == 0x80 do
+    most = most - 1
+  end
+  return text:sub(1, most)
+end
+
+local function quote(text, state)
+  local rest = ""
+  if state and #text > state.bytes then
+    rest = ("… (%d bytes)"):format(#text)
+    text = cut(text, state.bytes)
+  end
+  return '"' .. term.escape((text:gsub('[\\"\n\t\r]', ESCAPES))) .. '"' .. rest
+end
+
+local function number(value)
+  if value ~= value then return "nan" end
+  if value == math.huge then return "inf" end
+  if value == -math.huge then return "-inf" end
+  return json.encode(value)
+end
+
+-- Text of the value's own, if it has any; addresses, which Lua puts into it by default, are left out.
+local function opaque(value)
+  local meta = getmetatable(value)
+  local ok, text = pcall(tostring, value)
+  text = ok and text:gsub(" ?%(0x%x+%)", ""):gsub(":? ?0x%x+", "") or type(value)
+  if type(value) == "userdata" or type(meta) == "table" and meta.__tostring then return "<" .. term.escape(text) .. ">" end
+  return "<" .. type(value) .. ">"
+end
+
+local function scalar(value, state)
+  local kind = type(value)
+  if kind == "string" then return quote(value, state) end
+  if kind == "number" then return number(value) end
+  if kind == "nil" or kind == "boolean" then return tostring(value) end
+  if value == json.null then return "json.null" end
+  if amount.is(value) then return ("amount %q"):format(tostring(value)) end
+  if json.is_number(value) then return ("json.number %q"):format(tostring(value)) end
+  if secret.is(value) then return "[secret]" end
+  return opaque(value)
+end
+
+-- ---- tables -------------------------------------------------------------------------------------------------
+
+local RANKS <const> = { number = 1, string = 2, boolean = 3 }
+
+local function before(a, b)
+  local left, right = RANKS[type(a.key)] or 4, RANKS[type(b.key)] or 4
+  if left ~= right then return left < right end
+  if left <= 2 then return a.key < b.key end
+  return a.text < b.text
+end
+
+local function key_text(key)
+  if type(key) == "string" and key:find "^[%a_][%w_]*$" and not KEYWORDS[key] then return key end
+  return "[" .. (type(key) == "table" and "<table>" or scalar(key)) .. "]"
+end
+
+-- Keys that are not of the list part, in order.
+local function sorted_keys(value, length)
+  local keys = {}
+  for key in next, value do
+    if not (math.type(key) == "integer" and key >= 1 and key <= length) then
+      keys[#keys + 1] = { key = key, text = key_text(key) }
+    end
+  end
+  table.sort(keys, before)
+  return keys
+end
+
+-- The entries of a table as texts, at most state.items of them and a word on the rest.
+local function entries(value, state, depth)
+  local out, length = {}, rawlen(value)
+  local keys = sorted_keys(value, length)
+  local shown = math.min(length + #keys, state.items)
+  for i = 1, shown do
+    state.left = state.left - 1
+    if state.left < 0 then break end
+    if i <= length then
+      out[i] = render(rawget(value, i), state, depth)
+    else
+      local key = keys[i - length]
+      out[i] = key.text .. " = " .. render(rawget(value, key.key), state, depth, term.width(key.text) + 3)
+    end
+  end
+  local more = length + #keys - #out
+  if more > 0 then out[#out + 1] = ("… %d more"):format(more) end
+  return out
+end
+
+-- used: cells on the first line in front of the table.
+local function layout(parts, prefix, indent, used, width)
+  if #parts == 0 then return prefix .. "{}" end
+  local line = prefix .. "{ " .. table.concat(parts, ", ") .. " }"
+  if not line:find("\n", 1, true) and term.width(line) + indent + used <= width then return line end
+  local margin = (" "):rep(indent + 2)
+  return prefix .. "{\n" .. margin .. table.concat(parts, ",\n" .. margin) .. "\n" .. (" "):rep(indent) .. "}"
+end
+
+local function own_text(value)
+  local meta = getmetatable(value)
+  return type(meta) == "table" and rawget(meta, "__tostring") and not errors.is(value)
+end
+
+local function render_table(value, state, depth, used)
+  if state.open[value] then return "<cycle>" end
+  if own_text(value) then return opaque(value) end
+  local prefix = errors.is(value) and "error " or json.is_array(value) and next(value) == nil and "json.array " or ""
+  if depth > state.depth then return prefix .. (next(value) == nil and "{}" or "{…}") end
+  state.open[value] = true
+  local parts = entries(value, state, depth + 1)
+  state.open[value] = nil
+  return layout(parts, prefix, (depth - 1) * 2, used or 0, state.width)
+end
+
+function render(value, state, depth, used)
+  if type(value) == "table" then return render_table(value, state, depth, used) end
+  return scalar(value, state)
+end
+
+-- ---- face ---------------------------------------------------------------------------------------------------
+
+local function read_options(options)
+  local state = { open = {}, left = MOST_ENTRIES }
+  if options ~= nil and type(options) ~= "table" then errors.invalid("inspect: options must be a table, not " .. type(options)) end
+  options = options or {}
+  for _, name in ipairs(NAMES) do
+    local value = options[name]
+    if value ~= nil and (math.type(value) ~= "integer" or value < 0) then
+      errors.invalid(("inspect: %s must be a whole number"):format(name))
+    end
+    state[name] = value or DEFAULTS[name]
+  end
+  for _, entry in ipairs(sorted_keys(options, 0)) do
+    if not DEFAULTS[entry.key] then
+      local near = errors.nearest(tostring(entry.key), NAMES)
+      errors.invalid(('inspect: unknown option "%s"%s'):format(tostring(entry.key), near and ('; did you mean "' .. near .. '"?') or ""))
+    end
+  end
+  return state
+end
+
+--- The value as text. Options: depth of tables, width in cells, items of one table, bytes of one string.
+function inspect.text(value, options)
+  return render(value, read_options(options), 1)
+end
+
+return setmetatable(inspect, {
+  __call = function(_, value, options)
+    return inspect.text(value, options)
+  end,
+})
