@@ -29,7 +29,7 @@ enum {
     DEFAULT_MAX_CONNECTIONS = 1024,
     DEFAULT_IDLE_MS = 60 * 1000,
     DEFAULT_TOTAL_MS = 5 * 60 * 1000,
-    POOL_EXTRA = 32 * 1024, /* room in a connection's memory pool beside the headers */
+    POOL_EXTRA = 16 * 1024, /* beside the head; the daemon clears the whole pool for each request */
     BACKLOG = 1024,
     WATCH_BATCH = 64,
 };
@@ -230,17 +230,21 @@ static void fill_defaults(struct server_config *c)
 
 static struct MHD_Daemon *start_daemon(struct server *s, int listen_fd)
 {
-    return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-                            request_access_cb, s, MHD_OPTION_EXTERNAL_LOGGER, on_log_cb,
-                            NULL, /* first: the daemon logs while it reads the others */
-                            MHD_OPTION_LISTEN_SOCKET, listen_fd, /* the daemon's to close */
-                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, s->config.max_header * 2 + POOL_EXTRA, /**/
-                            MHD_OPTION_CONNECTION_LIMIT, s->config.max_connections,                    /**/
-                            MHD_OPTION_STRICT_FOR_CLIENT, 1,                                           /**/
-                            MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,              /* host/signals.c */
-                            MHD_OPTION_URI_LOG_CALLBACK, request_line_cb, s,   /**/
-                            MHD_OPTION_NOTIFY_CONNECTION, on_connection_cb, s, /**/
-                            MHD_OPTION_NOTIFY_COMPLETED, request_completed_cb, s, MHD_OPTION_END);
+    const struct server_config *c = &s->config;
+    return MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, request_access_cb, s,
+        /* first: the daemon logs while it reads the others */
+        MHD_OPTION_EXTERNAL_LOGGER, on_log_cb, NULL,
+        /* the daemon's to close */
+        MHD_OPTION_LISTEN_SOCKET, listen_fd,
+        /* host/signals.c ignores it for the whole process */
+        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
+        /* limits */
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, c->max_header + POOL_EXTRA, MHD_OPTION_CONNECTION_LIMIT,
+        c->max_connections, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        /* what we hear of */
+        MHD_OPTION_URI_LOG_CALLBACK, request_line_cb, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection_cb, s,
+        MHD_OPTION_NOTIFY_COMPLETED, request_completed_cb, s, MHD_OPTION_END);
 }
 
 struct server *server_start(struct loop *loop, struct timers *timers, const struct server_config *config,
