@@ -20,6 +20,7 @@
 #include "host/luax.h"
 #include "host/mem.h"
 #include "host/task_internal.h"
+#include "host/term.h"
 
 enum {
     GUARD_SIGNAL = SIGVTALRM,
@@ -95,6 +96,7 @@ static void on_guard_signal(int signum)
     bool meant = L && atomic_load(&s->guard->judged) == atomic_load(&s->guard->step); /* else it has ended */
     if (meant && s->guard->phase == 1) guard_hook_kill(L);
     if (meant && s->guard->phase == 2) {
+        term_leave();
         write_text("perigee: a script is stuck in a C function that cannot be interrupted; ending the "
                    "process (exit code 70)\nstack traceback:\n");
         write_stack(L);
@@ -170,7 +172,7 @@ static void *watch(void *arg)
     uint64_t seen = 0, since_ms = now_ms();
     while (!atomic_load(&g->quit)) {
         uint64_t step = atomic_load(&g->step);
-        if (step != seen)
+        if (step != seen || term_is_blocked()) /* a slow reader of its output is not the script's fault */
             since_ms = now_ms();
         else if (step % 2 == 1)
             judge(g, step, now_ms() - since_ms);
