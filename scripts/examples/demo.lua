@@ -2,14 +2,15 @@
 --
 --   perigee run --emulator scripts/examples/demo.lua
 --
--- Nothing here is staged: the price comes from the emulated service, the denial from that price, and the GPU job
--- fails because the emulator was told to let the first one fail.  The table at the end is perigee's own.
+-- Nothing here is staged: the price comes from the emulated service, the denial from that price, and one slow reply and
+-- one failing GPU job from faults the emulator is asked for.  The table at the end is perigee's own.
 local budget, deai, sxwl = require "perigee.budget", require "perigee.deai", require "perigee.sxwl"
 local fs, http = require "perigee.fs", require "perigee.http"
 local progress, retry, task = require "perigee.progress", require "perigee.retry", require "perigee.task"
 
 local here = arg[0]:match "^(.*/)" or "./"
 local INPUTS <const>, BUDGET <const> = 24, "1 CCD"
+local FAULTS <const> = "sxwl.create_job:fail=1, deai.start_inference:delay(1s)=#5"
 local GPU <const>, GPU_PRICE <const> = "NVIDIA-GeForce-RTX-3090", "7 CNY/h"
 
 local function say(text, ...)
@@ -21,12 +22,14 @@ local function chapter(title)
 end
 
 -- Tells the emulator what is to go wrong; a real service has no such switch.
-local function ask_for_fault(client, fault)
+local function ask_for_faults(client)
   local origin = client.base_url:gsub("/sdk/computation$", "")
-  local ok, reply = pcall(http.post, origin .. "/__faults", { body = fault })
+  local ok, reply = pcall(http.post, origin .. "/__faults", { body = FAULTS })
   if not ok or reply.status ~= 200 then
     error("this tour needs the emulator: perigee run --emulator scripts/examples/demo.lua", 0)
   end
+  say("The emulator has been asked to let the first GPU job fail, and one reply come a second late:")
+  say("%s", FAULTS)
 end
 
 -- The inputs of the fan-out: small files, each with its own numbers.
@@ -64,10 +67,14 @@ end
 
 local function train(client, plan)
   chapter "3. A smaller training fits"
+  local started = task.now()
   plan.epoch, plan.wait = 10, true
+  plan.on_start = function(job)
+    say("10 epochs for %s: created, waiting for the end of the training …", job.price)
+  end
   local job = client:train(plan)
-  say("10 epochs for %s: created, and trained by now.", job.price)
-  say("job %s…, %d digits, kept as text: no number type holds it.", job.jobID:sub(1, 16), #job.jobID)
+  say("trained after %.0f s. Its jobID has %d digits and stays a text: no number type holds it.",
+    task.now() - started, #job.jobID)
   return job
 end
 
@@ -89,22 +96,23 @@ local function fan_out(client, job, folder)
   say "Each has its line in the results file: run again, and none is started or paid for twice."
 end
 
-local function gpu_job(deai_client)
+local function gpu_job()
   chapter "5. A GPU job fails, and is tried again within its price"
-  ask_for_fault(deai_client, "sxwl.create_job:fail=1")
   local client = sxwl.client { prices = { [GPU] = GPU_PRICE } }
   local policy = retry.new { attempts = 3, base = "500ms", on = { "job_failed" }, max_cost = "2 CNY" }
   local job = policy:run(function(try)
     if try.last_error then say("attempt %d failed: %s", try.attempt - 1, try.last_error.message) end
-    say("attempt %d on one %s at %s", try.attempt, GPU, GPU_PRICE)
     return client:run {
+      on_start = function(started)
+        say("attempt %d: %s on one %s at %s", try.attempt, started.job_id, GPU, GPU_PRICE)
+      end,
       gpuNumber = 1, gpuType = GPU, imagePath = "registry.example/digits:1.4", jobType = "GeneralJob",
       ckptPath = "/ckpt", ckptVol = 10000, modelPath = "/model", modelVol = 10000,
       stopType = 1, stopTime = 5, -- minutes: the worst case has a price
       runCommand = "python train.py --epochs 3",
     }
   end)
-  say("%s: %s, for %s at most.", job.job_id, job.status, job.cost)
+  say("%s, for %s at most.", job.status, job.cost)
 end
 
 local client = deai.client {}
@@ -112,7 +120,8 @@ local folder = os.tmpname()
 fs.remove(folder)
 fs.mkdir(folder)
 
-print "perigee: the tour. Real HTTP, an emulator of both services, and no money: nothing here is paid."
+print "perigee: a tour. Real HTTP, an emulator of both services, and no money: nothing here is paid."
+ask_for_faults(client)
 local x_train, y_train = upload(client)
 local plan = {
   model = "CNN", jobName = "digits", category = 10, train_shard = 0.8, x_train = x_train, y_train = y_train,
@@ -120,7 +129,7 @@ local plan = {
 price_and_gate(client, plan)
 local job = train(client, plan)
 fan_out(client, job, folder)
-gpu_job(client)
+gpu_job()
 fs.remove(folder, { recursive = true })
 
 chapter "6. What it came to"
