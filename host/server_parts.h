@@ -68,6 +68,7 @@ struct request {
     bool told;            /* the receiver was told so */
     bool drop;            /* close without (a further) byte */
     bool too_large;       /* the body is read to its end and thrown away: 413 */
+    size_t expected;      /* Content-Length, 0 without one */
     size_t received;      /* body bytes */
     uint64_t deadline_ms; /* of reading */
     char *method, *target, *remote;

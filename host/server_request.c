@@ -19,6 +19,7 @@ enum {
      * read the reply instead of a reset. */
     DISCARD_MAX = 4 * 1024 * 1024,
     STREAM_BLOCK = 32 * 1024,
+    LARGE_BODY = 1024 * 1024,
 };
 
 static struct request *of(struct server_request *pub)
@@ -156,7 +157,10 @@ static enum MHD_Result accept_head(struct request *r, const char *method)
         return refuse(r, 400, "both Content-Length and Transfer-Encoding\n");
 
     unsigned long long n = strtoull(length, NULL, 10); /* the daemon has checked that it is a number */
-    if (n <= s->config.max_body) return MHD_YES;
+    if (n <= s->config.max_body) {
+        r->expected = (size_t)n;
+        return MHD_YES;
+    }
     r->too_large = true;
     bool waits = MHD_lookup_connection_value(c->mhd, MHD_HEADER_KIND, "Expect") != NULL;
     if (waits || n - s->config.max_body > DISCARD_MAX) return refuse(r, 413, "the body is too large\n");
@@ -173,7 +177,10 @@ static enum MHD_Result take_piece(struct request *r, const char *piece, size_t *
         buf_deinit(&r->pub.body);
         if (r->received - max > DISCARD_MAX) return MHD_NO;
     }
-    if (!r->too_large) buf_append(&r->pub.body, piece, n);
+    struct buf *body = &r->pub.body;
+    /* A body that has shown to be large gets its whole room at once: doubling would take twice of it. */
+    if (body->len >= LARGE_BODY && body->len < r->expected) buf_reserve(body, r->expected - body->len);
+    if (!r->too_large) buf_append(body, piece, n);
     request_arm(r->connection);
     return MHD_YES;
 }

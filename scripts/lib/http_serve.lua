@@ -134,7 +134,10 @@ local function handle(running, id, handler, raw, request)
   running[id] = nil
   if ok then return end
   local kind = type(err) == "table" and err.kind
-  if kind == "cancelled" and tasks.cancelled() then error(err, 0) end
+  if kind == "cancelled" and tasks.cancelled() then
+    pcall(raw.respond, raw, 503, {}, "") -- refused if it was answered already
+    error(err, 0)
+  end
   if kind == "closed" and request:closed() then return end -- the peer's choice, and nobody's mistake
   core.report(request.method, request.path, failure)
 end

@@ -361,17 +361,20 @@ describe("http.serve", function()
       assert.equal(503, reply.status)
     end)
 
-    it("comes by itself when the task that serves is cancelled", function()
-      local port
+    it("comes by itself when the task that serves is cancelled, and who waits gets 503", function()
+      local port, entered
       local owner = core.spawn(function()
-        port = serve {handler = hello}.port
+        port = serve {handler = function() entered = true core.sleep(60) end}.port
         core.sleep(60)
       end)
       helper.eventually(function() return port end)
+      local waiting = core.spawn(function() return talk.once(port, "GET", "/") end)
+      helper.eventually(function() return entered end)
 
       owner:cancel "enough"
       pcall(owner.wait, owner)
 
+      assert.equal(503, waiting:wait().status)
       local again <close> = serve {port = port, handler = hello}
       assert.equal(port, again.port)
     end)
