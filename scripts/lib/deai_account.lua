@@ -8,7 +8,7 @@
 
 local errors = require "perigee.error"
 local fs = require "perigee.fs"
-local json = require "perigee.json"
+local jwt = require "perigee.core.jwt"
 local clock = require "perigee.core.task"
 local service = require "perigee.service"
 local task = require "perigee.task"
@@ -29,29 +29,10 @@ end
 
 -- ---- tokens ------------------------------------------------------------------------------------------------------
 
--- The claims of a JWT, or nil: base64url without padding in the middle part.
-local function claims_of(token)
-  local part = token:match "^[^.]+%.([%w_-]+)%."
-  if not part then return nil end
-  local bytes, bits, count = {}, 0, 0
-  for c in part:gmatch "." do
-    local v = ("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"):find(c, 1, true) - 1
-    bits, count = bits << 6 | v, count + 6
-    if count >= 8 then
-      count = count - 8
-      bytes[#bytes + 1] = string.char(bits >> count & 255)
-      bits = bits & ((1 << count) - 1)
-    end
-  end
-  local ok, claims = pcall(json.decode, table.concat(bytes))
-  return ok and type(claims) == "table" and claims or nil
-end
-
 -- Seconds for which a token that came just now may be used.  exp is the service's time: its own clock decides.
 local function life_of(token, date)
-  local claims = claims_of(token)
-  local exp = claims and math.tointeger(claims.exp)
-  local life = exp and exp - (date or os.time()) or TOKEN_LIFE
+  local ok, exp = pcall(jwt.expiry, token)
+  local life = ok and exp and exp - (date or os.time()) or TOKEN_LIFE
   return math.max(0, life - math.min(RENEW_BEFORE, life / 10))
 end
 
