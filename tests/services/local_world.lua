@@ -46,18 +46,31 @@ end
 function methods:__close()
   self.server:cancel "the world ends"
 end
-methods.__close = methods.__close
 
-local serial = 0
-
---- A client of Distributed AI; each world has an address of its own, so that no state of the account is shared.
-function methods:deai(options)
-  if not self.host then
-    serial = serial + 1
-    self.host = ("http://emulator-%d"):format(serial)
+--- A clock for the emulator on which each request comes `step` seconds after the one before, the first after
+--- `jump`.
+function local_world.stepping(step, jump)
+  local t = os.time() + (jump or 0)
+  return function()
+    t = t + step
+    return t
   end
+end
+
+--- Each world has an address of its own, so that no state of an account is shared with another spec's.
+function methods:address()
+  if not self.host then
+    local shared = require "perigee.core.ops".shared()
+    shared.local_worlds = (shared.local_worlds or 0) + 1
+    self.host = ("http://emulator-%d"):format(shared.local_worlds)
+  end
+  return self.host
+end
+
+function methods:deai(options)
   local all = {
-    email = world.EMAIL, password = world.PASSWORD, base_url = self.host .. world.DEAI_PATH, transport = self.transport,
+    email = world.EMAIL, password = world.PASSWORD, base_url = self:address() .. world.DEAI_PATH,
+    transport = self.transport,
   }
   for name, value in pairs(options or {}) do all[name] = value end
   return deai.client(all)
@@ -65,7 +78,7 @@ end
 
 function methods:sxwl(options)
   local sxwl = require "perigee.sxwl"
-  local all = { token = self.world.sxwl.token, base_url = "http://emulator" .. world.SXWL_PATH, transport = self.transport }
+  local all = { token = self.world.sxwl.token, base_url = self:address() .. world.SXWL_PATH, transport = self.transport }
   for name, value in pairs(options or {}) do all[name] = value end
   return sxwl.client(all)
 end
