@@ -224,7 +224,7 @@ static int l_counts(lua_State *L)
     lua_createtable(L, 0, 5);
     lua_pushinteger(L, (lua_Integer)vm->live_count);
     lua_setfield(L, -2, "tasks");
-    lua_pushinteger(L, (lua_Integer)loop_handle_count(vm->sched->loop));
+    lua_pushinteger(L, (lua_Integer)(loop_handle_count(vm->sched->loop) - sched_http_handles(vm->sched)));
     lua_setfield(L, -2, "handles");
     lua_pushinteger(L, (lua_Integer)timers_count(vm->sched->timers));
     lua_setfield(L, -2, "timers");

@@ -18,7 +18,12 @@
 #include "host/log.h"
 #include "host/mem.h"
 
-enum { POOL_MAX = 256, LIMIT_TICK_MS = 50, KEPT_CONNECTIONS = 256 };
+enum {
+    POOL_MAX = 256,
+    LIMIT_TICK_MS = 50,
+    KEPT_CONNECTIONS = 256,
+    MUX_HANDLES = 2 /* timer, and async of the lookups */
+};
 
 /* One socket.  Freed in the close callback of its poll handle. */
 struct sock {
@@ -510,6 +515,9 @@ void curlmux_stats(struct curlmux *mux, struct curlmux_stats *out)
     out->queued = mux->queued;
     out->hosts = mux->host_count;
     dns_stats(mux->dns, out);
+    for (size_t i = 0; i < mux->sock_cap; i++)
+        if (mux->socks[i] && mux->socks[i]->wanted == 0) out->idle_sockets++;
+    out->handles = out->idle_sockets + MUX_HANDLES;
     for (unsigned i = 0; i < HOST_BUCKETS; i++)
         for (const struct curlmux_host *host = mux->buckets[i]; host; host = host->next)
             if (host->limit > out->limit) out->limit = host->limit;

@@ -84,7 +84,9 @@ struct curlmux_stats {
     unsigned hosts;
     unsigned lookups; /* name lookups that have not answered */
     uint64_t lookups_made;
-    unsigned limit; /* highest present limit among the hosts */
+    unsigned limit;        /* highest present limit among the hosts */
+    unsigned idle_sockets; /* kept-alive connections */
+    unsigned handles;      /* of libuv that stay open between requests, those of kept connections included */
 };
 
 void curlmux_stats(struct curlmux *mux, struct curlmux_stats *out);

@@ -61,7 +61,10 @@ enum redirect http_redirect(struct exchange *x)
         return refuse(x, "redirect_insecure", "the redirect leads from https to http");
     }
     change_method(x);
-    if (strcmp(origin, x->origin) != 0) http_drop_private_headers(x);
+    if (strcmp(origin, x->origin) != 0) {
+        http_drop_private_headers(x);
+        x->insecure = false; /* was named for the other one */
+    }
     mem_free(x->url);
     x->url = url;
     snprintf(x->origin, sizeof x->origin, "%s", origin);

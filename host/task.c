@@ -501,6 +501,7 @@ void sched_free(struct sched *s)
 {
     assert(list_empty(&s->vms) && list_empty(&s->ready));
     guard_stop(s->guard);
+    sched_http_stop(s);
     timers_free(s->timers);
     uv_close((uv_handle_t *)&s->idle, on_close_cb);
     uv_close((uv_handle_t *)&s->check, on_close_cb);

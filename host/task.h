@@ -93,6 +93,13 @@ struct loop *sched_loop(struct sched *sched);
 struct clock *sched_clock(struct sched *sched);
 struct random *sched_random(struct sched *sched);
 
+/* The network transport that all VMs of the scheduler share, made on first use (host/http.h). */
+struct transport;
+struct transport *sched_http(struct sched *sched);
+
+/* libuv handles that it keeps open between requests: no leak. */
+unsigned sched_http_handles(const struct sched *sched);
+
 /* The running task, or NULL outside of tasks. */
 struct task *sched_current(struct sched *sched);
 

@@ -111,6 +111,7 @@ struct sched {
     struct task *current;
     lua_State *volatile innermost; /* the coroutine that runs now: read by the watchdog's signal */
     struct guard *guard;
+    struct transport *http; /* NULL until first used */
     uv_idle_t idle; /* active while something is ready, so that poll does not block */
     uv_check_t check;
     int open_handles;
@@ -197,5 +198,8 @@ void vm_push_prelude_tools(lua_State *L);
 /* task_list.c */
 void sched_dump(struct sched *s);
 void vm_report_deadlock(struct vm *vm);
+
+/* task_http.c: ends the shared transport, before the timers go. */
+void sched_http_stop(struct sched *sched);
 
 #endif
