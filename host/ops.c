@@ -105,7 +105,7 @@ struct transport *ops_default_transport(lua_State *L)
     lua_rawgetp(L, LUA_REGISTRYINDEX, &transport_key);
     struct transport *transport = lua_touserdata(L, -1);
     lua_pop(L, 1);
-    return transport;
+    return transport ? transport : sched_http(vm_sched(vm_of(L))); /* the network, shared by all VMs */
 }
 
 /* ---- the exchange, on the loop's side ----------------------------------------------------------------- */

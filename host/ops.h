@@ -211,7 +211,7 @@ struct ops_conn {
 /* [-0, +0, m] the transport of connections that name none; it must outlive the VM's tasks. */
 void ops_use_transport(lua_State *L, struct transport *transport);
 
-/* [-0, +0, m] NULL if the VM was given none. */
+/* [-0, +0, m] the one given; else the network of the scheduler. */
 struct transport *ops_default_transport(lua_State *L);
 
 #define OPS_CONN_CLASS     "perigee.ops.conn"
