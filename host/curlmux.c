@@ -460,7 +460,7 @@ int curlmux_submit(struct curlmux *mux, struct curlmux_transfer *t, const char *
     mux_pump_host(host);
     if (mux->queued > 0 && !timer_active(&mux->limit_timer)) {
         mux->ns_at_tick = clock_now_ns(mux->clock);
-        mux->cpu_ns_at_tick = clock_cpu_ns(mux->clock);
+        mux->idle_ns_at_tick = uv_metrics_idle_time(loop_uv(mux->loop));
         timer_start_background(mux->timers, &mux->limit_timer, LIMIT_TICK_MS, on_limit_timer_cb);
     }
     return 0;

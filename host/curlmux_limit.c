@@ -4,7 +4,7 @@
  * connection only makes libcurl slower (38k requests/s with 64, 17k with 1,024).  So an origin starts with
  * a base that fills a fast server, and while requests queue the limit goes where the figures say:
  *
- *   this process mostly idle     the server is what takes time: more, half as much again at each tick
+ *   this process mostly waiting  the server is what takes time: more, half as much again at each tick
  *   … but the last rise gained   the server is full: back, and ask again in a few seconds
  *     nothing
  *   this process busy            more would cost, not gain: slowly back towards the base
@@ -68,13 +68,15 @@ static void judge(struct curlmux_host *host, uint64_t now)
         raise_limit(host, rate);
 }
 
+/* Busy is what the loop did not spend waiting for events: also the time in which other programs had the
+ * processor, since more connections do not give it back. */
 void limit_tick(struct curlmux *mux)
 {
-    uint64_t now_ns = clock_now_ns(mux->clock), cpu_ns = clock_cpu_ns(mux->clock);
+    uint64_t now_ns = clock_now_ns(mux->clock), idle_ns = uv_metrics_idle_time(loop_uv(mux->loop));
     if (now_ns > mux->ns_at_tick)
-        mux->busy = (double)(cpu_ns - mux->cpu_ns_at_tick) / (double)(now_ns - mux->ns_at_tick);
+        mux->busy = 1 - (double)(idle_ns - mux->idle_ns_at_tick) / (double)(now_ns - mux->ns_at_tick);
     mux->ns_at_tick = now_ns;
-    mux->cpu_ns_at_tick = cpu_ns;
+    mux->idle_ns_at_tick = idle_ns;
     for (unsigned i = 0; i < HOST_BUCKETS; i++)
         for (struct curlmux_host *host = mux->buckets[i]; host; host = host->next) {
             if (host->waiting_count > 0 && host->active > 0) judge(host, now_ns / 1000000);

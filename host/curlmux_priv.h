@@ -83,8 +83,8 @@ struct curlmux {
 
     uv_timer_t curl_timer; /* libcurl's own time-outs */
     struct timer limit_timer;
-    uint64_t cpu_ns_at_tick, ns_at_tick;
-    double busy; /* share of the last tick this process spent on the processor */
+    uint64_t idle_ns_at_tick, ns_at_tick;
+    double busy; /* share of the last tick in which the loop did not wait */
 
     struct sock **socks; /* by file descriptor */
     size_t sock_cap;

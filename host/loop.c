@@ -24,6 +24,7 @@ struct loop *loop_new(void)
         fprintf(stderr, "perigee: cannot make an event loop: %s\n", uv_strerror(rc));
         exit(70);
     }
+    uv_loop_configure(&loop->uv, UV_METRICS_IDLE_TIME); /* read by host/curlmux_limit.c */
     return loop;
 }
 
