@@ -43,6 +43,12 @@ static void push_error_metatable(lua_State *L)
     lua_setfield(L, -2, "__tostring");
 }
 
+void luax_make_err(lua_State *L)
+{
+    push_error_metatable(L);
+    lua_setmetatable(L, -2);
+}
+
 void luax_push_err(lua_State *L, const struct err *e)
 {
     luaL_checkstack(L, 4, "error object");
@@ -59,8 +65,7 @@ void luax_push_err(lua_State *L, const struct err *e)
     }
     lua_pushstring(L, e->message);
     lua_setfield(L, -2, "message");
-    push_error_metatable(L);
-    lua_setmetatable(L, -2);
+    luax_make_err(L);
 }
 
 int luax_raise_err(lua_State *L, const struct err *e)

@@ -25,6 +25,9 @@
 /* [-0, +1, m] pushes an error object made from e; code is left out when "". */
 void luax_push_err(lua_State *L, const struct err *e);
 
+/* [-0, +0, m] makes the table at the top an error object. */
+void luax_make_err(lua_State *L);
+
 /* [-0, +0, e] raises it. */
 int luax_raise_err(lua_State *L, const struct err *e) __attribute__((noreturn));
 
