@@ -25,8 +25,7 @@ struct fs_op {
     struct file_result result;
 };
 
-/* ---- the op ----------------------------------------------------------------------------------------------
- */
+/* ---- the op ----------------------------------------------------------------------------------------- */
 
 static void on_done(void *ctx, struct file_result *result)
 {
@@ -150,8 +149,7 @@ static int start(lua_State *L, const struct file_request *request)
     return op_park(L, &op->op);
 }
 
-/* ---- arguments -------------------------------------------------------------------------------------------
- */
+/* ---- arguments -------------------------------------------------------------------------------------- */
 
 /* [-0, +0, e] */
 static const char *check_path(lua_State *L, int index, const char *function)
@@ -185,8 +183,7 @@ static int opt_mode(lua_State *L, int index, const char *function)
     return (int)mode;
 }
 
-/* ---- functions -------------------------------------------------------------------------------------------
- */
+/* ---- functions -------------------------------------------------------------------------------------- */
 
 /* read(path, {max=}) -> text */
 static int l_read(lua_State *L)

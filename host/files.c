@@ -26,8 +26,7 @@ struct file {
     atomic_int holds;
 };
 
-/* ---- helpers of all verbs --------------------------------------------------------------------------------
- */
+/* ---- helpers of all verbs --------------------------------------------------------------------------- */
 
 void files_fail(struct file_job *job, const char *what, const char *path)
 {
@@ -98,8 +97,7 @@ static int open_regular(const char *path)
     return -1;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------------
- */
+/* ---- reading ---------------------------------------------------------------------------------------- */
 
 static void do_read(struct file_job *job)
 {
@@ -193,8 +191,7 @@ void files_sha256(const void *bytes, size_t n, char out[65])
     put_digest(&sha, out);
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------------
- */
+/* ---- writing ---------------------------------------------------------------------------------------- */
 
 /* Where the bytes must go: the file behind a link, so that the link stays one.  *mode becomes what the new
  * file should have, or -1 for the umask's choice.  -1 with errno if there is something that is no file. */
@@ -272,8 +269,7 @@ failed:
     if (fd >= 0) close(fd);
 }
 
-/* ---- jobs ------------------------------------------------------------------------------------------------
- */
+/* ---- jobs ------------------------------------------------------------------------------------------- */
 
 static void on_work_cb(uv_work_t *work)
 {

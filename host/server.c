@@ -34,8 +34,7 @@ enum {
     WATCH_BATCH = 64,
 };
 
-/* ---- the daemon on the loop ------------------------------------------------------------------------------
- */
+/* ---- the daemon on the loop ------------------------------------------------------------------------- */
 
 static void finish_if_empty(struct server *s);
 static void on_wake_cb(uv_idle_t *handle);
@@ -70,8 +69,7 @@ static void on_io_cb(uv_poll_t *handle, int status, int events)
     run_daemon(handle->data);
 }
 
-/* ---- peers that hang up while their connection sleeps
- * ------------------------------------------------------ */
+/* ---- peers that hang up while their connection sleeps ----------------------------------------------- */
 
 /* A sleeping connection is in no set of the daemon's.  EPOLLONESHOT: one word is enough. */
 void server_watch(struct request *r)
@@ -99,8 +97,7 @@ static void on_watch_cb(uv_poll_t *handle, int status, int events)
         request_peer_gone(heard[i].data.ptr, (heard[i].events & (EPOLLHUP | EPOLLERR)) != 0);
 }
 
-/* ---- connections
- * ------------------------------------------------------------------------------------------- */
+/* ---- connections ------------------------------------------------------------------------------------ */
 
 void server_cut(struct connection *c)
 {
@@ -147,8 +144,7 @@ static void on_connection_cb(void *cls, struct MHD_Connection *mhd, void **slot,
     server_wake(s); /* at its limit the daemon stops listening, and looks again only when it runs */
 }
 
-/* ---- starting
- * ---------------------------------------------------------------------------------------------- */
+/* ---- starting --------------------------------------------------------------------------------------- */
 
 /* The daemon's complaints are about peers (malformed requests, resets): nothing an operator must see. */
 static void on_log_cb(void *cls, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
@@ -306,8 +302,7 @@ size_t server_connections(const struct server *s)
     return s->count;
 }
 
-/* ---- ending
- * ------------------------------------------------------------------------------------------------ */
+/* ---- ending ----------------------------------------------------------------------------------------- */
 
 static void on_close_cb(uv_handle_t *handle)
 {

@@ -81,8 +81,7 @@ size_t server_connections(const struct server *server);
  * comes later from the loop.  A second call may only shorten the linger. */
 void server_close(struct server *server, uint64_t linger_ms);
 
-/* ---- answering: each request once ------------------------------------------------------------------------
- */
+/* ---- answering: each request once ------------------------------------------------------------------- */
 
 /* The whole answer; body is copied (NULL with 0 for none).  Content-Length, Transfer-Encoding and Date are
  * the server's and may not be given.  -1 with err: kind `closed` if the peer is gone, `invalid` for a status

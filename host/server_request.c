@@ -61,8 +61,7 @@ static size_t queued(const struct request *r)
     return r->queue.len - r->taken;
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------
- */
+/* ---- time ------------------------------------------------------------------------------------------- */
 
 static void on_time_cb(struct timer *timer)
 {
@@ -91,8 +90,7 @@ void request_arm(struct connection *c)
         timer_stop(s->timers, &c->timer);
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------------
- */
+/* ---- reading ---------------------------------------------------------------------------------------- */
 
 void *request_line_cb(void *cls, const char *target, struct MHD_Connection *mhd)
 {
@@ -225,8 +223,7 @@ enum MHD_Result request_access_cb(void *cls, struct MHD_Connection *mhd, const c
     return MHD_YES;
 }
 
-/* ---- the end of a request --------------------------------------------------------------------------------
- */
+/* ---- the end of a request --------------------------------------------------------------------------- */
 
 static void tell_gone(struct request *r)
 {
@@ -287,8 +284,7 @@ void request_server_closes(struct request *r)
     }
 }
 
-/* ---- answering -------------------------------------------------------------------------------------------
- */
+/* ---- answering -------------------------------------------------------------------------------------- */
 
 static bool header_allowed(const struct http_header *h)
 {
