@@ -155,14 +155,15 @@ int json_decode_at(lua_State *L, int index, const struct json_limits *limits, st
     size_t n;
     const char *text = lua_tolstring(L, index, &n);
     size_t most = limits && limits->max_bytes ? limits->max_bytes : JSON_BYTES_DEFAULT;
-    unsigned depth = limits && limits->max_depth ? limits->max_depth : JSON_DEPTH_DEFAULT;
+    struct jsonscan_limits bounds = {.max_out = 2 * most};
+    bounds.max_depth = limits && limits->max_depth ? limits->max_depth : JSON_DEPTH_DEFAULT;
     struct jsonscan scan;
     if (n > most) return too_long(err, n, most);
     index = lua_absindex(L, index);
     struct json_state *state = json_state_push(L);
     int top = lua_gettop(L);
     json_state_trim(&state->text);
-    if (jsonscan_run(text, n, state->prefix, depth, &state->text, &scan, err) != 0) {
+    if (jsonscan_run(text, n, state->prefix, &bounds, &state->text, &scan, err) != 0) {
         lua_settop(L, top - 1);
         return -1;
     }

@@ -1,6 +1,7 @@
 /* jsonscan.c - the grammar of JSON, checked and marked in one pass. */
 #include "host/jsonscan.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "host/random.h"
@@ -14,8 +15,10 @@ struct scan {
     unsigned depth_left;
     struct buf *out;
     const unsigned char *copied; /* text before this is in out */
+    size_t max_out;
     struct jsonscan *result;
-    const char *problem;
+    const char *problem; /* what is wrong with the text at `at` */
+    const char *limit;   /* or which limit it passes: "depth", "size" */
 };
 
 static int scan_value(struct scan *s);
@@ -23,6 +26,12 @@ static int scan_value(struct scan *s);
 static int fail(struct scan *s, const char *problem)
 {
     s->problem = problem;
+    return -1;
+}
+
+static int fail_limit(struct scan *s, const char *limit)
+{
+    s->limit = limit;
     return -1;
 }
 
@@ -37,8 +46,7 @@ static bool next_is(const struct scan *s, unsigned char c)
 }
 
 /* Replaces the token from `from` to the current place by a marker of the given kind. */
-static void rewrite(struct scan *s, const unsigned char *from, char kind, const unsigned char *token,
-                    size_t n)
+static int rewrite(struct scan *s, const unsigned char *from, char kind, const unsigned char *token, size_t n)
 {
     buf_append(s->out, s->copied, (size_t)(from - s->copied));
     buf_putc(s->out, '"');
@@ -48,6 +56,7 @@ static void rewrite(struct scan *s, const unsigned char *from, char kind, const 
     buf_putc(s->out, '"');
     s->copied = s->at;
     s->result->rewrites++;
+    return s->out->len > s->max_out ? fail_limit(s, "size") : 0;
 }
 
 /* ---- strings ------------------------------------------------------------------------------------------ */
@@ -176,7 +185,7 @@ static int scan_number(struct scan *s)
     if (!number.fraction && !number.exponent && number.digits <= SAFE_DIGITS && !minus_zero)
         s->result->integers = true;
     else if (number.exponent || !number.nonzero_tail || number.digits > SAFE_DIGITS || n > SAFE_LENGTH)
-        rewrite(s, from, JSONSCAN_NUMBER, from, n);
+        return rewrite(s, from, JSONSCAN_NUMBER, from, n);
     return 0;
 }
 
@@ -209,8 +218,7 @@ static int scan_array(struct scan *s)
     skip_blanks(s);
     if (next_is(s, ']')) {
         s->at++;
-        rewrite(s, from, JSONSCAN_ARRAY, from, 0);
-        return 0;
+        return rewrite(s, from, JSONSCAN_ARRAY, from, 0);
     }
     int more;
     do {
@@ -245,7 +253,7 @@ static int scan_object(struct scan *s)
 
 static int scan_nested(struct scan *s)
 {
-    if (s->depth_left == 0) return fail(s, NULL);
+    if (s->depth_left == 0) return fail_limit(s, "depth");
     s->depth_left--;
     int result = *s->at == '[' ? scan_array(s) : scan_object(s);
     s->depth_left++;
@@ -285,11 +293,22 @@ static int scan_text(struct scan *s)
     return s->at == s->end ? 0 : fail(s, "something follows the value");
 }
 
-int jsonscan_run(const char *text, size_t n, const char prefix[JSONSCAN_PREFIX_LEN], unsigned max_depth,
-                 struct buf *out, struct jsonscan *result, struct err *err)
+static int report_limit(const struct scan *s, unsigned depth, struct err *err)
+{
+    if (strcmp(s->limit, "depth") == 0)
+        err_set(err, ERR_LIMIT, "JSON is nested more than %u deep", depth);
+    else
+        err_set(err, ERR_LIMIT, "JSON with so many numbers or empty arrays is too large");
+    if (err) snprintf(err->code, sizeof err->code, "%s", s->limit);
+    return -1;
+}
+
+int jsonscan_run(const char *text, size_t n, const char prefix[JSONSCAN_PREFIX_LEN],
+                 const struct jsonscan_limits *limits, struct buf *out, struct jsonscan *result,
+                 struct err *err)
 {
     const unsigned char *bytes = (const unsigned char *)text;
-    unsigned depth = max_depth < JSONSCAN_DEPTH_MOST ? max_depth : JSONSCAN_DEPTH_MOST;
+    unsigned depth = limits->max_depth < JSONSCAN_DEPTH_MOST ? limits->max_depth : JSONSCAN_DEPTH_MOST;
     struct scan s = {.start = bytes,
                      .at = bytes,
                      .end = bytes + n,
@@ -297,13 +316,12 @@ int jsonscan_run(const char *text, size_t n, const char prefix[JSONSCAN_PREFIX_L
                      .depth_left = depth,
                      .out = out,
                      .copied = bytes,
+                     .max_out = limits->max_out,
                      .result = result};
     memset(result, 0, sizeof *result);
     if (scan_text(&s) != 0) {
-        if (s.problem) return jsonscan_fail(err, text, n, (size_t)(s.at - bytes), s.problem);
-        err_set(err, ERR_LIMIT, "JSON is nested more than %u deep", depth);
-        if (err) memcpy(err->code, "depth", sizeof "depth");
-        return -1;
+        if (s.limit) return report_limit(&s, depth, err);
+        return jsonscan_fail(err, text, n, (size_t)(s.at - bytes), s.problem);
     }
     if (result->rewrites > 0) buf_append(out, s.copied, (size_t)(s.end - s.copied));
     return 0;

@@ -36,10 +36,18 @@ struct jsonscan {
 /* Fills prefix (not NUL-terminated) from the kernel's random source. */
 void jsonscan_new_prefix(char prefix[JSONSCAN_PREFIX_LEN]);
 
-/* Scans n bytes.  0, or -1 with err: ERR_PARSE with the place, or ERR_LIMIT ("depth").  Duplicate keys pass:
- * the caller compares `members` with what its parser kept, and asks jsonscan_duplicate on a difference. */
-int jsonscan_run(const char *text, size_t n, const char prefix[JSONSCAN_PREFIX_LEN], unsigned max_depth,
-                 struct buf *out, struct jsonscan *result, struct err *err);
+/* A marker is up to twelve times as long as what it replaces: max_out bounds the copy. */
+struct jsonscan_limits {
+    unsigned max_depth; /* at most JSONSCAN_DEPTH_MOST */
+    size_t max_out;
+};
+
+/* Scans n bytes.  0, or -1 with err: ERR_PARSE with the place, or ERR_LIMIT ("depth" or "size").  Duplicate
+ * keys pass: the caller compares `members` with what its parser kept, and asks jsonscan_duplicate on a
+ * difference. */
+int jsonscan_run(const char *text, size_t n, const char prefix[JSONSCAN_PREFIX_LEN],
+                 const struct jsonscan_limits *limits, struct buf *out, struct jsonscan *result,
+                 struct err *err);
 
 /* Looks for a key that stands twice in one object of a text that passed the scan: true and the offset of
  * its second appearance. */

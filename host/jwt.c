@@ -6,7 +6,7 @@
 
 #include "host/jsonscan.h"
 
-enum { PAYLOAD_DEPTH = 16 };
+static const struct jsonscan_limits payload_limits = {.max_depth = 16, .max_out = SIZE_MAX};
 
 static int digit_of(char c)
 {
@@ -100,7 +100,7 @@ static int read_claims(const struct buf *payload, int64_t *expires_s, struct err
     struct buf marked = {0};
     struct jsonscan scan;
     size_t at;
-    int bad = jsonscan_run(buf_str(payload), payload->len, prefix, PAYLOAD_DEPTH, &marked, &scan, NULL);
+    int bad = jsonscan_run(buf_str(payload), payload->len, prefix, &payload_limits, &marked, &scan, NULL);
     buf_deinit(&marked);
     if (bad || payload->data[strspn(payload->data, " \t\r\n")] != '{')
         return err_set(err, ERR_PARSE, "the token's payload is not a JSON object");

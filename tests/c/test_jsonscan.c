@@ -12,7 +12,8 @@ static char prefix[JSONSCAN_PREFIX_LEN];
 static int scan(const char *text, size_t n, struct buf *out, struct jsonscan *result, struct err *err)
 {
     buf_clear(out);
-    return jsonscan_run(text, n, prefix, 100, out, result, err);
+    static const struct jsonscan_limits limits = {.max_depth = 100, .max_out = SIZE_MAX};
+    return jsonscan_run(text, n, prefix, &limits, out, result, err);
 }
 
 /* What the scan made of the text, with the marker's prefix shown as "@". */
@@ -151,20 +152,39 @@ static void test_refused(void)
 
 static void test_depth(void)
 {
+    static const struct jsonscan_limits deep = {512, SIZE_MAX}, less = {511, SIZE_MAX},
+                                        huge = {1u << 30, SIZE_MAX};
     struct buf text = {0}, out = {0};
     struct jsonscan result;
     struct err err;
     for (int i = 0; i < 512; i++) buf_putc(&text, '[');
     buf_putc(&text, '1');
     for (int i = 0; i < 512; i++) buf_putc(&text, ']');
-    CHECK(jsonscan_run(text.data, text.len, prefix, 512, &out, &result, &err) == 0);
-    CHECK(jsonscan_run(text.data, text.len, prefix, 511, &out, &result, &err) == -1);
+    CHECK(jsonscan_run(text.data, text.len, prefix, &deep, &out, &result, &err) == 0);
+    CHECK(jsonscan_run(text.data, text.len, prefix, &less, &out, &result, &err) == -1);
     CHECK(err.kind == ERR_LIMIT);
     CHECK_STR(err.code, "depth");
     buf_clear(&text);
     for (int i = 0; i < 1000000; i++) buf_putc(&text, '[');
-    CHECK(jsonscan_run(text.data, text.len, prefix, 1u << 30, &out, &result, &err) == -1);
+    CHECK(jsonscan_run(text.data, text.len, prefix, &huge, &out, &result, &err) == -1);
     CHECK(err.kind == ERR_LIMIT);
+    buf_deinit(&text);
+    buf_deinit(&out);
+}
+
+/* Two bytes become 37: the copy stops growing at its limit. */
+static void test_size_of_the_copy(void)
+{
+    static const struct jsonscan_limits limits = {.max_depth = 10, .max_out = 1000};
+    struct buf text = {0}, out = {0};
+    struct jsonscan result;
+    struct err err = {0};
+    buf_puts(&text, "[1.0");
+    for (int i = 0; i < 100000; i++) buf_puts(&text, ",[]");
+    buf_puts(&text, "]");
+    CHECK(jsonscan_run(text.data, text.len, prefix, &limits, &out, &result, &err) == -1);
+    CHECK(err.kind == ERR_LIMIT && out.len < 1100);
+    CHECK_STR(err.code, "size");
     buf_deinit(&text);
     buf_deinit(&out);
 }
@@ -335,6 +355,7 @@ int main(void)
     test_marked();
     test_refused();
     test_depth();
+    test_size_of_the_copy();
     test_forged_marker();
     test_members_and_duplicates();
     test_classify();

@@ -12,6 +12,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static const struct jsonscan_limits limits = {.max_depth = JSONSCAN_DEPTH_MOST, .max_out = SIZE_MAX};
 static const char prefix[JSONSCAN_PREFIX_LEN] = "\xff"
                                                 "0123456789abcdef0123456789abcdef";
 
@@ -61,7 +62,7 @@ static void check_passed(const char *text, size_t n, const struct buf *out, cons
     const char *left = first->rewrites ? out->data : text;
     size_t left_len = first->rewrites ? out->len : n, at = n;
     must(check_markers(&plain, left, left_len) == first->rewrites);
-    must(jsonscan_run(buf_str(&plain), plain.len, prefix, JSONSCAN_DEPTH_MOST, &again, &second, NULL) == 0);
+    must(jsonscan_run(buf_str(&plain), plain.len, prefix, &limits, &again, &second, NULL) == 0);
     must(second.rewrites == 0 && second.members == first->members && second.integers == first->integers);
     if (jsonscan_duplicate(text, n, &at)) must(at < n && text[at] == '"' && first->members >= 2);
     buf_deinit(&plain);
@@ -74,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf out = {0};
     struct jsonscan scan;
     struct err err = {0};
-    if (jsonscan_run(text, size, prefix, JSONSCAN_DEPTH_MOST, &out, &scan, &err) == 0)
+    if (jsonscan_run(text, size, prefix, &limits, &out, &scan, &err) == 0)
         check_passed(text, size, &out, &scan);
     else
         must(err.kind == ERR_LIMIT || strstr(err.message, "(byte ") != NULL);
