@@ -61,10 +61,23 @@ describe("README", function()
     end)
   end
 
-  it("shows a script of about ten lines first", function()
+  it("shows a script of about ten lines first, and it is the one in scripts/examples", function()
     local script = readme:match "```lua\n(.-)```"
     local _, lines = script:gsub("\n", "")
     assert.is_true(lines >= 8 and lines <= 14, "lines: " .. lines)
+    assert.are.equal(script, (read "scripts/examples/readme.lua":gsub("^%-%-[^\n]*\n", ""):gsub("^%-%-[^\n]*\n", "")
+      :gsub("^%-%-[^\n]*\n", "")))
+  end)
+
+  it("shows what that script prints", function()
+    local proc = require "perigee.core.proc"
+    local command, shown = readme:match "`perigee ([^`]+)` prints\n\n```\n(.-)```"
+    local args = { os.getenv "PERIGEE" }
+    for word in command:gmatch "%S+" do args[#args + 1] = word end
+
+    local result = proc.run { args = args, timeout = 50 }
+
+    assert.are.equal(shown, result.stdout, result.stderr)
   end)
 
   it("has the exit codes that the help of run has, and no others", function()
