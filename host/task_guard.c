@@ -117,6 +117,11 @@ void guard_enter(struct guard *g, uint64_t limit_ms)
     }
 }
 
+void guard_set_limit(struct guard *g, uint64_t limit_ms)
+{
+    atomic_store_explicit(&g->limit_ms, limit_ms, memory_order_relaxed);
+}
+
 void guard_leave(struct guard *g, struct task *t)
 {
     uint64_t step = atomic_fetch_add(&g->step, 1);

@@ -189,6 +189,7 @@ void task_forget_cancels(struct task *t);
 struct guard *guard_start(struct sched *s);
 void guard_stop(struct guard *g);
 void guard_enter(struct guard *g, uint64_t limit_ms);
+void guard_set_limit(struct guard *g, uint64_t limit_ms); /* of the running step */
 void guard_leave(struct guard *g, struct task *t);
 void guard_hook_kill(lua_State *L);
 

@@ -290,6 +290,8 @@ void vm_source_add(struct vm *vm, int change)
 void vm_set_step_limit(struct vm *vm, uint64_t limit_ms)
 {
     vm->step_limit_ms = limit_ms ? limit_ms : STEP_LIMIT_MS;
+    if (vm->sched->current && vm->sched->current->vm == vm)
+        guard_set_limit(vm->sched->guard, vm->step_limit_ms);
 }
 
 void vm_set_memory_cap(struct vm *vm, size_t bytes)

@@ -51,7 +51,7 @@ size_t vm_memory_peak(const struct vm *vm);
 /* Another cap from now on, in bytes. */
 void vm_set_memory_cap(struct vm *vm, size_t bytes);
 
-/* The longest a task may run without waiting, from its next step on; 0 = 10 s. */
+/* The longest a task may run without waiting, from now on; 0 = 10 s. */
 void vm_set_step_limit(struct vm *vm, uint64_t limit_ms);
 
 /* Adds to the account (negative: gives back) what C code holds on behalf of a script.  False if the cap

@@ -86,6 +86,19 @@ describe("a progress bar", function()
     assert.are.equal(1, result.status)
   end)
 
+  it("over a list counts its items, and ends with the loop", function()
+    local result = spawn.script [[
+      for item in require("perigee.progress").each({ "a", "b" }, { label = "checking", unit = "files" }) do print(item) end]]
+    assert.are.equal("a\nb\n", result.stdout)
+    assert.is_truthy(result.stderr:find "^checking: 2 of 2 files in ")
+  end)
+
+  it("refuses counts that make no sense, and work after its end", function()
+    for _, code in ipairs { "bar:set(-1)", "bar:set(0/0)", "bar:done() bar:add()", "bar:set 'x'" } do
+      assert.are.equal(1, spawn.script("local bar = require('perigee.progress').new{} " .. code).status, code)
+    end
+  end)
+
   it("in ASCII where the locale has nothing else", function()
     local result = spawn.start({ "-e", BAR }, { columns = 60, env = { LC_ALL = "C" } }):wait()
     assert.is_truthy(result.stdout:find "%[#+%-*%]")
@@ -147,10 +160,11 @@ describe("output", function()
     helper.eventually(function() return io.open(path) end)
   end)
 
-  it("waits for a reader that is slow", function()
+  it("waits for a reader that is slow, longer than a script may compute without waiting", function()
     local proc = require "perigee.core.proc"
     local code = "for i = 1, 50000 do print(i) end"
-    local result = proc.run { args = { "/bin/sh", "-c", spawn.program .. ' -e "$0" | (sleep 0.3; tail -1)', code } }
+    local pipe = spawn.program .. ' run --max-step 300ms -e "$0" | (sleep 1.5; tail -1)'
+    local result = proc.run { args = { "/bin/sh", "-c", pipe, code } }
     assert.are.equal("50000\n", result.stdout)
   end)
 end)

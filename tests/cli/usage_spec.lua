@@ -67,6 +67,20 @@ describe("the command line", function()
     has(spawn.run({ "run", "--help" }).stdout, "71 deadlock")
   end)
 
+  it("has a page with every option and exit code of the help", function()
+    local file = assert(io.open "docs/cli.md")
+    local page = file:read "a"
+    file:close()
+    for _, command in ipairs { "run", "emulator" } do
+      for option in spawn.run({ "help", command }).stdout:gmatch "%-%-(%a[%w-]*)" do
+        if option ~= "help" then has(page, "--" .. option) end
+      end
+    end
+    for code in spawn.run({ "help", "run" }).stdout:match("Exit codes:(.-)\n\n"):gmatch "%d+" do
+      assert.is_truthy(page:find("\n|[^|]*%f[%d]" .. code .. "%f[%D]"), code)
+    end
+  end)
+
   it("prints versions of all libraries and the licence, for people and machines", function()
     local text = spawn.run { "--version" }
     local object = json.decode(spawn.run({ "--version", "--json" }).stdout)
