@@ -174,7 +174,7 @@ static const char *const option_fields[] = {"headers",
                                             "fresh",
                                             NULL};
 
-enum { ARG_METHOD = 1, ARG_URL, ARG_OPTIONS, ARG_BODY, ARG_MEDIA_TYPE };
+enum { ARG_METHOD = 1, ARG_URL, ARG_OPTIONS, ARG_BODY, ARG_MEDIA_TYPE, NUMBERS };
 
 static const char *check_text(lua_State *L, int index, const char *what)
 {
@@ -185,17 +185,20 @@ static const char *check_text(lua_State *L, int index, const char *what)
     return s;
 }
 
-/* [-1, +0, e] takes the value on top as one header; the table at `headers` keeps the strings alive, numbers
- * are turned into strings that the table at `anchor` keeps. */
-static void add_header(lua_State *L, struct http_request *request, struct http_header *list, int anchor,
-                       const char *name)
+/* [-1, +0, e] takes the value on top as one header.  The options keep the strings alive; numbers become
+ * strings that the table at NUMBERS keeps, which is made for the first one. */
+static void add_header(lua_State *L, struct http_request *request, struct http_header *list, const char *name)
 {
     if (request->header_count == HEADERS_MAX) luax_invalid(L, "http: more than %d headers", HEADERS_MAX);
     if (lua_isinteger(L, -1)) {
+        if (lua_isnil(L, NUMBERS)) {
+            lua_newtable(L);
+            lua_replace(L, NUMBERS);
+        }
         luaL_tolstring(L, -1, NULL);
         lua_remove(L, -2);
         lua_pushvalue(L, -1);
-        lua_rawseti(L, anchor, (lua_Integer)lua_rawlen(L, anchor) + 1);
+        lua_rawseti(L, NUMBERS, (lua_Integer)lua_rawlen(L, NUMBERS) + 1);
     }
     struct http_header header = {name, check_text(L, -1, "a header's value")};
     size_t at = request->header_count++;
@@ -215,38 +218,30 @@ static bool has_header(const struct http_request *request, const char *name)
     return false;
 }
 
-/* [-0, +2, e] reads options.headers and the media type of the body; what it pushes keeps them alive. */
-static void read_headers(lua_State *L, struct http_request *request)
+/* [-0, +0, e] reads options.headers */
+static void read_headers(lua_State *L, struct http_request *request, struct http_header *list)
 {
-    struct http_header *list = lua_newuserdatauv(L, HEADERS_MAX * sizeof *list, 0);
-    lua_newtable(L);
-    int anchor = lua_gettop(L);
-    request->headers = list;
-    int type = lua_istable(L, ARG_OPTIONS) ? lua_getfield(L, ARG_OPTIONS, "headers") : LUA_TNIL;
+    int type = lua_getfield(L, ARG_OPTIONS, "headers");
+    if (type != LUA_TTABLE && type != LUA_TNIL)
+        luax_invalid(L, "http: headers must be a table {name = value}");
     if (type == LUA_TTABLE) {
         int headers = lua_gettop(L);
         lua_pushnil(L);
         while (lua_next(L, headers)) {
             const char *name = check_text(L, -2, "a header's name");
             if (!lua_istable(L, -1)) {
-                add_header(L, request, list, anchor, name);
+                add_header(L, request, list, name);
                 continue;
             }
             lua_Integer n = luaL_len(L, -1);
             for (lua_Integer i = 1; i <= n; i++) {
                 lua_geti(L, -1, i);
-                add_header(L, request, list, anchor, name);
+                add_header(L, request, list, name);
             }
             lua_pop(L, 1);
         }
-    } else if (type != LUA_TNIL) {
-        luax_invalid(L, "http: headers must be a table {name = value}");
     }
-    lua_settop(L, anchor);
-    if (!lua_isnoneornil(L, ARG_MEDIA_TYPE) && !has_header(request, "content-type")) {
-        lua_pushvalue(L, ARG_MEDIA_TYPE);
-        add_header(L, request, list, anchor, "Content-Type");
-    }
+    lua_pop(L, 1);
 }
 
 static uint64_t opt_time(lua_State *L, const char *field)
@@ -314,18 +309,27 @@ static void read_options(lua_State *L, struct http_request *request, struct http
     request->file_body = file;
 }
 
-/* [-0, +0, e] starts the exchange that the arguments describe; its result goes to r. */
+/* [-0, +?, e] starts the exchange that the arguments describe (the slots up to NUMBERS); its result goes to
+ * r. */
 static void start(lua_State *L, struct result *r, bool with_progress)
 {
     struct http_request request = {.method = check_text(L, ARG_METHOD, "the method"),
                                    .url = check_text(L, ARG_URL, "the URL")};
     struct http_file_body file = {0};
+    struct http_header headers[HEADERS_MAX];
     struct err err;
+    request.headers = headers;
     request.once = !is_reading(request.method);
     request.max_redirects = request.once ? 0 : 5;
-    if (!lua_isnoneornil(L, ARG_OPTIONS)) read_options(L, &request, &file);
-    if (!lua_isnoneornil(L, ARG_OPTIONS) || !lua_isnoneornil(L, ARG_MEDIA_TYPE)) read_headers(L, &request);
-    if (!lua_isnoneornil(L, ARG_BODY)) {
+    if (!lua_isnil(L, ARG_OPTIONS)) {
+        read_headers(L, &request, headers);
+        read_options(L, &request, &file);
+    }
+    if (!lua_isnil(L, ARG_MEDIA_TYPE) && !has_header(&request, "content-type")) {
+        lua_pushvalue(L, ARG_MEDIA_TYPE);
+        add_header(L, &request, headers, "Content-Type");
+    }
+    if (!lua_isnil(L, ARG_BODY)) {
         request.body = luax_string(L, ARG_BODY, &request.body_len);
         if (request.body == NULL)
             luax_invalid(L, "http: body must be a string, not %s (json = sends a table)",
@@ -388,7 +392,7 @@ static const struct op_type request_type = {
 
 static int l_request(lua_State *L)
 {
-    lua_settop(L, ARG_MEDIA_TYPE);
+    lua_settop(L, NUMBERS);
     struct request_op *r = op_new(L, &request_type, sizeof *r);
     r->method = check_text(L, ARG_METHOD, "the method");
     r->url = check_text(L, ARG_URL, "the URL");
@@ -437,10 +441,10 @@ static const struct op_type step_type = {
 
 static int l_open(lua_State *L)
 {
-    lua_settop(L, ARG_MEDIA_TYPE);
+    lua_settop(L, NUMBERS);
     struct handle *h = luax_new(L, handle_class, sizeof *h);
     start(L, &h->result, true);
-    lua_settop(L, ARG_MEDIA_TYPE + 1);
+    lua_settop(L, NUMBERS + 1);
     return 1;
 }
 

@@ -197,26 +197,33 @@ static void run_curl(struct curlmux *mux, curl_socket_t fd, int events)
 /* ---- start and end of transfers
  * --------------------------------------------------------------------------------- */
 
-static void pool_put(struct curlmux *mux, CURL *easy)
+static void slot_free(struct curlmux_slot *slot)
 {
-    if (mux->pool_count == POOL_MAX) {
-        curl_easy_cleanup(easy);
-        return;
-    }
-    curl_easy_reset(easy);
-    if (mux->pool == NULL) mux->pool = mem_alloc_array(POOL_MAX, sizeof(CURL *));
-    mux->pool[mux->pool_count++] = easy;
+    curl_easy_cleanup(slot->easy);
+    mem_free(slot);
 }
 
-static CURL *pool_take(struct curlmux *mux)
+static void pool_put(struct curlmux *mux, struct curlmux_slot *slot)
+{
+    if (mux->pool_count == POOL_MAX) {
+        slot_free(slot);
+        return;
+    }
+    curl_easy_reset(slot->easy);
+    if (mux->pool == NULL) mux->pool = mem_alloc_array(POOL_MAX, sizeof(struct curlmux_slot *));
+    mux->pool[mux->pool_count++] = slot;
+}
+
+static struct curlmux_slot *pool_take(struct curlmux *mux)
 {
     if (mux->pool_count > 0) return mux->pool[--mux->pool_count];
-    CURL *easy = curl_easy_init();
-    if (easy == NULL) {
+    struct curlmux_slot *slot = mem_alloc(sizeof *slot);
+    slot->easy = curl_easy_init();
+    if (slot->easy == NULL) {
         log_write(LOG_LEVEL_ERROR, "http.libcurl", LOG_STR("error", "out of memory"));
         abort();
     }
-    return easy;
+    return slot;
 }
 
 /* libcurl is loaded already; what is slow in it (TLS tables, the multi handle) waits for the first use. */
@@ -236,7 +243,10 @@ static void begin(struct curlmux_transfer *t)
     struct curlmux_host *host = t->host;
     struct curlmux *mux = host->mux;
     if (mux->multi == NULL) start_curl(mux);
-    CURL *easy = t->easy = pool_take(mux);
+    t->slot = pool_take(mux);
+    t->slot->detail[0] = '\0';
+    CURL *easy = t->easy = t->slot->easy;
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->slot->detail);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* a hung lookup must not be waited for */
@@ -304,15 +314,15 @@ static void note_result(struct curlmux_host *host, const struct curlmux_transfer
 static void report(struct curlmux *mux, struct curlmux_transfer *t, CURLcode result)
 {
     struct curlmux_host *host = t->host;
-    CURL *easy = t->easy;
+    struct curlmux_slot *slot = t->slot;
     bool was_full = mux->active >= mux->config.total_max;
     note_result(host, t, result);
     end(t);
     t->host = NULL;
     t->easy = NULL;
     host->pins++;
-    t->done(t, easy, result, NULL); /* t may be gone afterwards */
-    pool_put(mux, easy);
+    t->done(t, slot->easy, result, slot->detail); /* t may be gone afterwards */
+    pool_put(mux, slot);
     host->pins--;
     mux_pump_host(host);
     if (was_full && mux->queued > 0) pump_all(mux);
@@ -347,7 +357,8 @@ static void fail_waiting(struct curlmux_host *host, const char *detail)
         host->waiting_count--;
         mux->queued--;
         t->host = NULL;
-        t->done(t, NULL, *host->proxy ? CURLE_COULDNT_RESOLVE_PROXY : CURLE_COULDNT_RESOLVE_HOST, detail);
+        t->done(t, NULL, *host->proxy ? CURLE_COULDNT_RESOLVE_PROXY : CURLE_COULDNT_RESOLVE_HOST,
+                detail ? detail : "");
     }
 }
 
@@ -430,7 +441,7 @@ void curlmux_free(struct curlmux *mux)
             mux->buckets[i] = host->next;
             host_free(host);
         }
-    while (mux->pool_count > 0) curl_easy_cleanup(mux->pool[--mux->pool_count]);
+    while (mux->pool_count > 0) slot_free(mux->pool[--mux->pool_count]);
     mem_free(mux->pool);
     if (mux->multi) {
         curl_multi_cleanup(mux->multi); /* closes the kept connections through close_socket_cb */
@@ -473,7 +484,7 @@ void curlmux_cancel(struct curlmux *mux, struct curlmux_transfer *t)
     assert(!mux->in_curl);
     if (t->easy) {
         end(t);
-        pool_put(mux, t->easy);
+        pool_put(mux, t->slot);
     } else {
         list_remove(&t->node);
         host->waiting_count--;

@@ -27,7 +27,7 @@ struct curlmux_transfer;
 typedef void (*curlmux_begin_fn)(struct curlmux_transfer *transfer, CURL *easy);
 
 /* The end of a transfer, from the loop, once.  easy is readable by curl_easy_getinfo until this returns,
- * and NULL if the name could not be resolved; detail is what the resolver said then, else NULL.
+ * and NULL if the name could not be resolved; detail is what libcurl or the resolver said of it, or "".
  * May submit and cancel transfers; must not free the mux. */
 typedef void (*curlmux_done_fn)(struct curlmux_transfer *transfer, CURL *easy, CURLcode result,
                                 const char *detail);
@@ -39,6 +39,7 @@ struct curlmux_transfer {
     struct list_node node;        /* queue of its host, or the list of running transfers */
     struct curlmux_host *host;    /* NULL while idle */
     CURL *easy;                   /* NULL while queued */
+    struct curlmux_slot *slot;    /* what easy is part of */
     uint64_t since_ms;            /* when it was queued, then when it was handed to libcurl */
     struct curl_slist *addresses; /* of its host, if libcurl had to be told */
     unsigned addresses_generation;

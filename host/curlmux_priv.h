@@ -8,6 +8,12 @@
 
 enum { HOST_BUCKETS = 64, HOSTS_KEPT = 256 };
 
+/* An easy handle and what goes with it, used again and again.  Few exist, so they stay in the cache. */
+struct curlmux_slot {
+    CURL *easy;
+    char detail[CURL_ERROR_SIZE]; /* libcurl's words on a failure */
+};
+
 /* ---- names: curlmux_dns.c ----------------------------------------------------------------------------- */
 
 struct dns;
@@ -89,8 +95,8 @@ struct curlmux {
     struct sock **socks; /* by file descriptor */
     size_t sock_cap;
 
-    CURL **pool;
-    size_t pool_count, pool_cap;
+    struct curlmux_slot **pool; /* idle ones */
+    size_t pool_count;
 
     struct curlmux_host *buckets[HOST_BUCKETS];
     unsigned host_count;

@@ -26,6 +26,7 @@ static void exchange_free(struct exchange *x)
     buf_deinit(&x->response.body);
     mem_free(x->url);
     mem_free(x->body);
+    mem_free(x->err);
     mem_free(x);
 }
 
@@ -69,9 +70,9 @@ static void on_downloaded_cb(void *ctx, const struct err *err)
     x->download = NULL; /* gone, whatever the result */
     if (err) {
         http_fault(x, err->kind, err->code, "%s", err->message);
-        x->err.retryable = err->retryable;
+        x->err->retryable = err->retryable;
     }
-    complete(x, err ? &x->err : NULL);
+    complete(x, err ? x->err : NULL);
 }
 
 static void finish_download(struct exchange *x)
@@ -124,9 +125,9 @@ static void on_timer_cb(struct timer *timer)
         return;
     }
     http_fault(x, ERR_TIMEOUT, d.code, "%s (%.3g s)", d.text, (double)(now - x->started_ms) / 1000);
-    http_judge(x, x->transfer.easy, CURLE_OPERATION_TIMEDOUT, NULL);
+    http_judge(x, x->transfer.easy, CURLE_OPERATION_TIMEDOUT, "");
     curlmux_cancel(t->mux, &x->transfer);
-    complete(x, &x->err);
+    complete(x, x->err);
 }
 
 void http_rearm(struct exchange *x)
@@ -161,8 +162,8 @@ static void next_hop(struct exchange *x)
         return;
     }
     http_fault(x, ERR_NETWORK, "redirect_url", "%s", err.message);
-    http_judge(x, NULL, CURLE_URL_MALFORMAT, NULL);
-    complete(x, &x->err);
+    http_judge(x, NULL, CURLE_URL_MALFORMAT, "");
+    complete(x, x->err);
 }
 
 static void note_version(struct exchange *x, CURL *easy)
@@ -192,19 +193,19 @@ static void transfer_done_cb(struct curlmux_transfer *transfer, CURL *easy, CURL
                              const char *detail)
 {
     struct exchange *x = (struct exchange *)transfer;
-    bool restart = result == CURLE_WRITE_ERROR && !x->faulty && x->download && x->began_download;
+    bool restart = result == CURLE_WRITE_ERROR && x->err == NULL && x->download && x->began_download;
     if (easy) note_version(x, easy);
     if (result != CURLE_OK && !restart) {
         http_judge(x, easy, result, detail);
-        complete(x, &x->err);
+        complete(x, x->err);
         return;
     }
     x->response.sent = true;
     switch (http_redirect(x)) {
     case REDIRECT_FOLLOW: next_hop(x); return;
     case REDIRECT_REFUSED:
-        http_judge(x, easy, CURLE_OK, NULL);
-        complete(x, &x->err);
+        http_judge(x, easy, CURLE_OK, "");
+        complete(x, x->err);
         return;
     case REDIRECT_NONE: break;
     }
@@ -269,8 +270,7 @@ static struct exchange *start(struct transport *transport, const struct http_req
     x->transfer.done = transfer_done_cb;
     x->started_ms = x->active_ms = clock_now_ms(t->clock);
     list_append(&t->exchanges, &x->node);
-    if (curlmux_origin(request->url, x->origin, err) != 0 || copy_request(x, request, err) != 0 ||
-        curlmux_submit(t->mux, &x->transfer, x->url, err) != 0) {
+    if (copy_request(x, request, err) != 0 || curlmux_submit(t->mux, &x->transfer, x->url, err) != 0) {
         exchange_free(x);
         return NULL;
     }

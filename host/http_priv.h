@@ -36,7 +36,6 @@ struct exchange {
     /* the request, copied */
     char method[17];
     char *url;
-    char origin[CURLMUX_ORIGIN_MAX];
     struct curl_slist *headers;
     char *body;
     size_t body_len, body_at;
@@ -62,9 +61,7 @@ struct exchange {
     struct http_progress progress, progress_told;
 
     struct http_response response;
-    bool faulty; /* err was set by a callback of ours: it, not libcurl's code, is what went wrong */
-    struct err err;
-    char detail[CURL_ERROR_SIZE];
+    struct err *err; /* the first thing that went wrong; NULL while nothing has */
 
     exchange_done_fn done;
     exchange_progress_fn on_progress;
@@ -97,7 +94,7 @@ size_t http_read_cb(char *bytes, size_t size, size_t count, void *ctx);
 int http_seek_cb(void *ctx, curl_off_t offset, int origin);
 int http_issue_cb(void *ctx, char *remote_ip, char *local_ip, int remote_port, int local_port);
 
-/* Fills x->err from what libcurl says, unless a callback has set it. */
+/* Completes x->err; it is made from what libcurl says, unless a callback has found fault before. */
 void http_judge(struct exchange *x, CURL *easy, CURLcode result, const char *detail);
 
 /* Sets kind, code and message ("GET http://host/path: <text>"), outcome and retryable. */

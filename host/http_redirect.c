@@ -47,7 +47,7 @@ static void change_method(struct exchange *x)
 
 enum redirect http_redirect(struct exchange *x)
 {
-    char location[LOCATION_MAX], origin[CURLMUX_ORIGIN_MAX];
+    char location[LOCATION_MAX], here[CURLMUX_ORIGIN_MAX], origin[CURLMUX_ORIGIN_MAX];
     if (!is_redirect(x->response.status) || x->max_redirects == 0) return REDIRECT_NONE;
     if (!http_reply_header(&x->response.headers, "location", location, sizeof location)) return REDIRECT_NONE;
     if (x->redirects_made == x->max_redirects) return refuse(x, "redirects", "too many redirects");
@@ -56,18 +56,18 @@ enum redirect http_redirect(struct exchange *x)
         mem_free(url);
         return refuse(x, "redirect_url", "the redirect leads to no URL that can be followed");
     }
-    if (strncmp(x->origin, "https", 5) == 0 && strncmp(origin, "https", 5) != 0) {
+    curlmux_origin(x->url, here, NULL);
+    if (strncmp(here, "https", 5) == 0 && strncmp(origin, "https", 5) != 0) {
         mem_free(url);
         return refuse(x, "redirect_insecure", "the redirect leads from https to http");
     }
     change_method(x);
-    if (strcmp(origin, x->origin) != 0) {
+    if (strcmp(origin, here) != 0) {
         http_drop_private_headers(x);
         x->insecure = false; /* was named for the other one */
     }
     mem_free(x->url);
     x->url = url;
-    snprintf(x->origin, sizeof x->origin, "%s", origin);
     x->redirects_made++;
     return REDIRECT_FOLLOW;
 }

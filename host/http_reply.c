@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "host/mem.h"
 #include "host/redact.h"
 
 /* ---- the verdict
@@ -31,7 +32,7 @@ void http_fault(struct exchange *x, enum err_kind kind, const char *code, const 
 {
     struct buf text = {0};
     va_list args;
-    if (x->faulty) return; /* the first thing that went wrong is the one to tell */
+    if (x->err) return; /* the first thing that went wrong is the one to tell */
     buf_printf(&text, "%s ", x->method);
     redact_url(&text, x->url);
     buf_puts(&text, ": ");
@@ -39,10 +40,10 @@ void http_fault(struct exchange *x, enum err_kind kind, const char *code, const 
     buf_vprintf(&text, format, args);
     va_end(args);
     redact_buf(&text, 0);
-    err_set(&x->err, kind, "%s", buf_str(&text));
+    x->err = mem_alloc(sizeof *x->err);
+    err_set(x->err, kind, "%s", buf_str(&text));
     buf_deinit(&text);
-    snprintf(x->err.code, sizeof x->err.code, "%s", code);
-    x->faulty = true;
+    snprintf(x->err->code, sizeof x->err->code, "%s", code);
 }
 
 static void fault_of_disk(struct exchange *x, const struct err *err)
@@ -84,7 +85,7 @@ static const struct verdict verdicts[] = {
 
 static void fault_of_libcurl(struct exchange *x, CURLcode result, const char *detail)
 {
-    const char *said = detail ? detail : x->detail[0] ? x->detail : curl_easy_strerror(result);
+    const char *said = *detail ? detail : curl_easy_strerror(result);
     for (size_t i = 0; i < sizeof verdicts / sizeof verdicts[0]; i++)
         if (verdicts[i].result == result) {
             http_fault(x, verdicts[i].kind, verdicts[i].code, "%s (%s)", verdicts[i].text, said);
@@ -96,12 +97,12 @@ static void fault_of_libcurl(struct exchange *x, CURLcode result, const char *de
 void http_judge(struct exchange *x, CURL *easy, CURLcode result, const char *detail)
 {
     x->response.sent = http_was_sent(x, easy);
-    if (!x->faulty) fault_of_libcurl(x, result, detail);
+    if (x->err == NULL) fault_of_libcurl(x, result, detail);
     bool safe = http_is_safe(x);
-    bool passing = x->err.kind == ERR_NETWORK || x->err.kind == ERR_TIMEOUT;
-    bool ours = strncmp(x->err.code, "redirect", 8) == 0;
-    x->err.outcome = x->response.sent && !safe ? OUTCOME_UNKNOWN : OUTCOME_NONE;
-    x->err.retryable = passing && !ours && x->err.outcome == OUTCOME_NONE;
+    bool passing = x->err->kind == ERR_NETWORK || x->err->kind == ERR_TIMEOUT;
+    bool ours = strncmp(x->err->code, "redirect", 8) == 0;
+    x->err->outcome = x->response.sent && !safe ? OUTCOME_UNKNOWN : OUTCOME_NONE;
+    x->err->retryable = passing && !ours && x->err->outcome == OUTCOME_NONE;
 }
 
 /* ---- callbacks of libcurl
@@ -197,8 +198,8 @@ size_t http_header_cb(char *bytes, size_t size, size_t count, void *ctx)
     size_t n = size * count;
     struct buf *headers = &x->response.headers;
     x->replied = true;
-    sign_of_life(x);
     if (n > 5 && memcmp(bytes, "HTTP/", 5) == 0) { /* a new reply: an interim one came before */
+        sign_of_life(x);
         buf_clear(headers);
         const char *space = memchr(bytes, ' ', n);
         x->response.status = 0;

@@ -45,7 +45,8 @@ void http_copy_headers(struct exchange *x, const struct http_request *request)
         add_header(x, "Content-Type", upload_content_type(x->upload));
     else if (has_body && !has_header(x, "content-type"))
         x->headers = curl_slist_append(x->headers, "Content-Type:"); /* not libcurl's form default */
-    if (has_body) x->headers = curl_slist_append(x->headers, "Expect:");
+    if (x->upload || x->body_len > WHOLE_BODY_MAX)
+        x->headers = curl_slist_append(x->headers, "Expect:"); /* no second of waiting for a "100 Continue" */
 }
 
 /* ---- after a redirect
@@ -105,14 +106,16 @@ static void set_tls(struct exchange *x, CURL *easy)
     if (!x->insecure) return;
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
-    char key[CURLMUX_ORIGIN_MAX + 2];
-    snprintf(key, sizeof key, "\n%s\n", x->origin);
+    char origin[CURLMUX_ORIGIN_MAX], key[CURLMUX_ORIGIN_MAX + 2];
+    curlmux_origin(x->url, origin, NULL);
+    snprintf(key, sizeof key, "\n%s\n", origin);
     if (strstr(buf_str(&t->insecure_said), key)) return;
     buf_puts(&t->insecure_said, key);
-    log_write(LOG_LEVEL_WARN, "http.tls_not_verified", LOG_STR("origin", x->origin));
+    log_write(LOG_LEVEL_WARN, "http.tls_not_verified", LOG_STR("origin", origin));
 }
 
-static void set_body(struct exchange *x, CURL *easy)
+/* True if libcurl was told that a body follows. */
+static bool set_body(struct exchange *x, CURL *easy)
 {
     bool read = x->upload || x->body_len > WHOLE_BODY_MAX;
     uint64_t size = x->upload ? upload_size(x->upload) : x->body_len;
@@ -120,18 +123,19 @@ static void set_body(struct exchange *x, CURL *easy)
     if (x->upload) upload_rewind(x->upload);
     x->progress.send_total = size;
     x->body_sent = !read;
-    if (!x->body && !x->upload && strcmp(x->method, "POST") != 0) return;
+    if (!x->body && !x->upload && strcmp(x->method, "POST") != 0) return false;
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)size);
     if (!read) {
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, x->body ? x->body : "");
-        return;
+        return true;
     }
     curl_easy_setopt(easy, CURLOPT_READFUNCTION, http_read_cb);
     curl_easy_setopt(easy, CURLOPT_READDATA, x);
-    if (x->once) return; /* without a way back libcurl cannot send the body again */
+    if (x->once) return true; /* without a way back libcurl cannot send the body again */
     curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, http_seek_cb);
     curl_easy_setopt(easy, CURLOPT_SEEKDATA, x);
+    return true;
 }
 
 static void set_range(struct exchange *x, CURL *easy)
@@ -157,7 +161,6 @@ void http_begin_cb(struct curlmux_transfer *transfer, CURL *easy)
     struct exchange *x = (struct exchange *)transfer;
     x->issued = x->replied = false;
     x->sent_before = 0;
-    x->detail[0] = '\0';
     buf_clear(&x->response.headers);
     buf_clear(&x->response.body);
     if (x->download) {
@@ -166,7 +169,6 @@ void http_begin_cb(struct curlmux_transfer *transfer, CURL *easy)
     }
     curl_easy_setopt(easy, CURLOPT_URL, x->url);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, x->detail);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, x->owner->user_agent);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, http_header_cb);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, x);
@@ -178,10 +180,10 @@ void http_begin_cb(struct curlmux_transfer *transfer, CURL *easy)
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(x->connect_ms + 1000)); /* ours comes first */
     if (x->headers) curl_easy_setopt(easy, CURLOPT_HTTPHEADER, x->headers);
     if (curlmux_is_tls(transfer)) set_tls(x, easy);
-    set_body(x, easy);
+    bool has_body = set_body(x, easy);
     if (strcmp(x->method, "HEAD") == 0)
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-    else if (strcmp(x->method, "GET") != 0 || x->body || x->upload)
+    else if (strcmp(x->method, has_body ? "POST" : "GET") != 0)
         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, x->method);
     if (x->fresh) {
         curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
