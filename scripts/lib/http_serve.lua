@@ -31,6 +31,14 @@ local Request = {}
 Request.__index = Request
 Request.__name = "perigee.http.request"
 
+-- any spelling of a name finds the header, as in replies
+local Headers = {
+  __name = "perigee.http.headers",
+  __index = function(headers, name)
+    if type(name) == "string" then return rawget(headers, name:lower()) end
+  end,
+}
+
 -- the core's request by the script's, so that the script's is plain data
 local raw_of = setmetatable({}, {__mode = "k"})
 
@@ -49,7 +57,7 @@ local function new_request(raw, method, target, remote, headers, body)
   local path, query_string = target:gsub("^%a[%w+.-]*://[^/?]*", ""):match "^([^?]*)%??(.*)$"
   local request = setmetatable({
     method = method, target = target, path = percent_decode(path), query_string = query_string,
-    query = parse_query(query_string), headers = headers, body = body, remote = remote,
+    query = parse_query(query_string), headers = setmetatable(headers, Headers), body = body, remote = remote,
   }, Request)
   raw_of[request] = raw
   return request

@@ -2,8 +2,10 @@
 local core = require "perigee.core.task"
 local helper = require "helper"
 local json = require "perigee.json"
-local serve = require "perigee.http_serve".serve
+local http = require "perigee.http"
 local talk = require "talk"
+
+local serve = http.serve
 
 local function hello() return {body = "hello"} end
 
@@ -21,6 +23,7 @@ describe("http.serve", function()
       assert.equal("x=1+2&y=%26%3D&x=3&flag", seen.query_string)
       assert.same({x = "3", y = "&=", flag = ""}, seen.query)
       assert.equal("one, two", seen.headers["x-thing"])
+      assert.equal("one, two", seen.headers["X-Thing"])
       assert.equal("a\0b", seen.body)
       assert.equal("127.0.0.1", seen.remote)
     end)
@@ -377,6 +380,66 @@ describe("http.serve", function()
       assert.equal(503, waiting:wait().status)
       local again <close> = serve {port = port, handler = hello}
       assert.equal(port, again.port)
+    end)
+  end)
+
+  describe("asked by perigee.http", function()
+    local fs = require "perigee.fs"
+    local task = require "perigee.task"
+    local dir
+
+    before_each(function() dir = helper.tmpdir() end)
+    after_each(function() fs.remove(dir, {recursive = true}) end)
+
+    it("answers a thousand requests at once, each with its own answer", function()
+      local srv <close> = serve {handler = function(request)
+        core.sleep(0.01)
+        return {body = request.query.i}
+      end}
+      local items = {}
+      for i = 1, 1000 do items[i] = i end
+
+      local bodies = task.map(items, function(i) return http.get(srv.url .. "/?i=" .. i).body end, {concurrency = 1000})
+
+      for i = 1, 1000 do assert.equal(tostring(i), bodies[i]) end
+    end)
+
+    it("takes an upload of tens of megabytes whole", function()
+      local sums = {}
+      local srv <close> = serve {max_body = 40 * 1024 * 1024, handler = function(request)
+        sums[#sums + 1] = fs.sha256_text(request.body)
+        return {status = 201}
+      end}
+      fs.write(dir .. "/data", ("0123456789abcdef"):rep(2 * 1024 * 1024))
+
+      assert.equal(201, http.upload(srv.url, dir .. "/data", {part = false}).status)
+
+      assert.same({fs.sha256(dir .. "/data")}, sums)
+    end)
+
+    it("streams what is downloaded to a file", function()
+      local piece = ("x"):rep(100000)
+      local srv <close> = serve {handler = function()
+        return {stream = function(write) for _ = 1, 50 do write(piece) end end}
+      end}
+
+      http.download(srv.url, dir .. "/copy")
+
+      assert.equal(fs.sha256_text(piece:rep(50)), fs.sha256(dir .. "/copy"))
+    end)
+
+    it("loses the reply of a dropped request, which was executed", function()
+      local executed = 0
+      local srv <close> = serve {handler = function()
+        executed = executed + 1
+        return {drop = "after"}
+      end}
+
+      local err = helper.error_of(http.post, srv.url, {body = "x"})
+
+      assert.equal("network", err.kind)
+      assert.equal("unknown", err.outcome)
+      assert.equal(1, executed)
     end)
   end)
 
