@@ -7,6 +7,7 @@ local core = require "perigee.core.task"
 local errors = require "perigee.error"
 local log = require "perigee.log"
 local task = require "perigee.task"
+local time = require "perigee.time"
 
 local retry = {}
 
@@ -70,20 +71,14 @@ local function check_fields(options)
     nearest and (", did you mean %q?"):format(nearest) or ""))
 end
 
-local UNITS = { ms = 0.001, s = 1, m = 60, min = 60, h = 3600, d = 86400 }
-
--- A number of seconds, or "500ms", "5s", "2m", "1h", "1d".
 local function seconds(options, field, default)
   local value = options[field]
   if value == nil then return default end
-  if type(value) == "string" then
-    local number, unit = value:match "^(%d+%.?%d*)(%a+)$"
-    value = UNITS[unit] and tonumber(number) * UNITS[unit]
-  end
-  if type(value) ~= "number" or value < 0 or value ~= value then
+  local ok, number = pcall(time.seconds, value)
+  if not ok or number < 0 then
     errors.invalid(('retry.new: %s is a time: seconds as a number, or a text such as "5m"'):format(field))
   end
-  return value
+  return number
 end
 
 -- The list of kinds, or a function, as one function of the error.
