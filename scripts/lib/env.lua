@@ -66,4 +66,15 @@ function env.parse(text, source)
   return variables
 end
 
+--- Reads a file of NAME=value lines, such as .env, into a table. The environment does not change.
+function env.file(path)
+  if type(path) ~= "string" then errors.invalid("env.file: expected a path, got " .. type(path)) end
+  local text, message, code = require("perigee.core.config").read_file(path)
+  if not text then
+    local complaint = { kind = "invalid", code = code, message = ("env.file: %s: %s"):format(path, message) }
+    error(errors.new(complaint), 0)
+  end
+  return env.parse(text, path)
+end
+
 return env

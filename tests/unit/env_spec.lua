@@ -33,6 +33,15 @@ describe("env", function()
       env.parse '# comment\nA=1\r\n\n  export B = "two words"\nC=$A #x\nD=\nE=\'a=b\'\nF="it\'s"')
   end)
 
+  it("reads a file of such lines, and says what is wrong with the file", function()
+    local path = write("A=1\nB=2\n", "0600")
+
+    assert.same({ A = "1", B = "2" }, env.file(path))
+    assert.equal("not_found", helper.error_of(env.file, path .. ".not").code)
+    local bad = write("hunter2", "0600")
+    assert.matches(bad .. ":1: not a NAME=value line", helper.error_of(env.file, bad).message, 1, true)
+  end)
+
   it("never repeats a line that it cannot read", function()
     for _, text in ipairs { "A=1\nhunter2", "A=1\nB='hunter2", "A=1\nA=hunter2" } do
       local err = helper.error_of(env.parse, text, "x.env")

@@ -21,4 +21,9 @@ function env.require(name) end
 ---@return table<string, string>
 function env.parse(text, source) end
 
+---The NAME=value lines of a file as a table.
+---@param path string
+---@return table<string, string>
+function env.file(path) end
+
 return env
