@@ -89,22 +89,36 @@ local function key_text(key)
   return "[" .. (type(key) == "table" and "<table>" or scalar(key)) .. "]"
 end
 
--- Keys that are not of the list part, in order.
+-- Keys that are not of the list part, in order, and how many at the end have none: tables and the like.
 local function sorted_keys(value, length)
-  local keys = {}
+  local keys, unordered = {}, 0
   for key in next, value do
     if not (math.type(key) == "integer" and key >= 1 and key <= length) then
       keys[#keys + 1] = { key = key, text = key_text(key) }
+      if not RANKS[type(key)] then unordered = unordered + 1 end
     end
   end
   table.sort(keys, before)
-  return keys
+  return keys, unordered
+end
+
+-- Entries whose keys have no order stand by their own text; which of them would be shown must not be left to
+-- the table either, so all are shown or none.
+local function sort_tail(out, total, unordered)
+  local from = total - unordered + 1
+  if #out < total then
+    for i = #out, from, -1 do out[i] = nil end
+  elseif unordered > 1 then
+    local tail = table.move(out, from, #out, 1, {})
+    table.sort(tail)
+    table.move(tail, 1, #tail, from, out)
+  end
 end
 
 -- The entries of a table as texts, at most state.items of them and a word on the rest.
 local function entries(value, state, depth)
   local out, length = {}, rawlen(value)
-  local keys = sorted_keys(value, length)
+  local keys, unordered = sorted_keys(value, length)
   local shown = math.min(length + #keys, state.items)
   for i = 1, shown do
     state.left = state.left - 1
@@ -116,6 +130,7 @@ local function entries(value, state, depth)
       out[i] = key.text .. " = " .. render(rawget(value, key.key), state, depth, term.width(key.text) + 3)
     end
   end
+  sort_tail(out, length + #keys, unordered)
   local more = length + #keys - #out
   if more > 0 then out[#out + 1] = ("… %d more"):format(more) end
   return out

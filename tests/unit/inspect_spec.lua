@@ -26,6 +26,15 @@ describe("inspect", function()
         0 / 0, math.huge }))
   end)
 
+  it("orders entries whose keys have no order by their text, and cuts none of them in between", function()
+    local value = { 1 }
+    for i = 1, 9 do value[{}] = i end
+
+    assert.equal("{ 1, [<table>] = 1, [<table>] = 2, [<table>] = 3, [<table>] = 4, [<table>] = 5, [<table>] = 6, "
+      .. "[<table>] = 7, [<table>] = 8, [<table>] = 9 }", inspect(value, { width = 200 }))
+    assert.equal("{ 1, … 9 more }", inspect(value, { items = 5 }))
+  end)
+
   it("keeps Chinese text and escapes what a terminal would obey", function()
     assert.equal([["算想云 é\n\t\\\"\x1b[31m\xff\u{202e}\u{9b}"]], inspect "算想云 é\n\t\\\"\27[31m\xff\u{202e}\u{9b}")
     assert.equal([[{ ["\x1b]0;x"] = 1 }]], inspect { ["\27]0;x"] = 1 })
