@@ -4,6 +4,8 @@
 #include <curl/curl.h>
 #include <lauxlib.h>
 #include <microhttpd.h>
+#include <nettle/version.h>
+#include <stdio.h>
 #include <string.h>
 #include <uv.h>
 
@@ -14,7 +16,9 @@ enum { HELP_COLUMN = 27, HELP_WIDTH = 100 };
 static const char license[] = "MIT";
 static const char license_note[] =
     "perigee is MIT-licensed.  This binary links shared libraries under their own licences: Lua, libuv and "
-    "lua-cjson (MIT), libcurl (curl), libmicrohttpd (LGPL-2.1-or-later); none of them is under the GPL.";
+    "lua-cjson (MIT), libcurl (curl), libmicrohttpd (LGPL-2.1-or-later), nettle (LGPL-3.0-or-later); none of "
+    "them "
+    "is under the GPL alone.";
 
 /* Appends text in lines of HELP_WIDTH at the column; the cursor is at it already. */
 static void put_wrapped(struct buf *out, const char *text, size_t column)
@@ -104,6 +108,8 @@ static const char *push_cjson_version(lua_State *L)
 void cli_put_version(lua_State *L, struct buf *out, bool json)
 {
     const char *cjson = push_cjson_version(L);
+    char nettle[24];
+    snprintf(nettle, sizeof nettle, "%d.%d", nettle_version_major(), nettle_version_minor());
     const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
     const struct {
         const char *name, *version;
@@ -112,6 +118,7 @@ void cli_put_version(lua_State *L, struct buf *out, bool json)
         {"libuv", uv_version_string()},
         {"libcurl", curl->version},
         {"libmicrohttpd", MHD_get_version()},
+        {"nettle", nettle},
         {"lua-cjson", cjson},
     };
     size_t count = sizeof libraries / sizeof libraries[0];
