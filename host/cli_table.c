@@ -43,7 +43,8 @@ static const struct cli_option emulator_options[] = {
      "where it listens (default: 127.0.0.1:8420; port 0 takes a free one)"},
     {"faults", 0, CLI_TEXT, "FAULTS", NULL, "faults to inject, such as 'drop_after=0.05,delay=0.1'"},
     {"speed", 0, CLI_RATE, "FACTOR", NULL, "how much faster than life jobs go (default: 1)"},
-    {"era", 0, CLI_CHOICE, "ERA", "A|B|B2|C", "which generation of the SXWL interface it speaks (default: B)"},
+    {"era", 0, CLI_CHOICE, "ERA", "A|B|B2|C",
+     "which generation of the SXWL interface it speaks (default: B)"},
     COMMON_OPTIONS,
     {0},
 };

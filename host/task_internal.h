@@ -112,7 +112,7 @@ struct sched {
     lua_State *volatile innermost; /* the coroutine that runs now: read by the watchdog's signal */
     struct guard *guard;
     struct transport *http; /* NULL until first used */
-    uv_idle_t idle; /* active while something is ready, so that poll does not block */
+    uv_idle_t idle;         /* active while something is ready, so that poll does not block */
     uv_check_t check;
     int open_handles;
     bool idle_active;
