@@ -12,7 +12,6 @@ local errors = require "perigee.error"
 local log = require "perigee.log"
 local retry = require "perigee.retry"
 local spend = require "perigee.core.spend"
-local sync = require "perigee.core.sync"
 local task = require "perigee.task"
 local time = require "perigee.time"
 
@@ -248,21 +247,6 @@ end
 
 -- ---- waits -----------------------------------------------------------------------------------------------------------
 
---- A bell that a callback rings: the wait that listens polls at once and starts over at short intervals.
-function service.bell()
-  local semaphore = sync.semaphore(0)
-  local bell = {}
-  function bell.ring() semaphore:give() end
-  --- Sleeps; true if it was rung.
-  function bell.sleep(seconds)
-    local rung, err = task.try(task.deadline, seconds, semaphore.take, semaphore)
-    if not rung and not errors.is(err, "timeout") then error(err, 0) end
-    while rung and semaphore:free() > 0 do semaphore:take() end -- several rings are one
-    return rung
-  end
-  return bell
-end
-
 local function jittered(seconds)
   return seconds * (1 + POLL_JITTER * (2 * clock.random() - 1))
 end
@@ -274,7 +258,7 @@ local PASSING <const> = { network = true, timeout = true, http = true, parse = t
 ---   look()      one reading, without retries of its own; may raise
 ---   passing     function(err) -> true if it can be waited out (default: could not be asked)
 ---   patience    seconds for which readings may fail in a row (default an hour): unreachable is not failed
----   bell        polls at once when it rings
+---   bell        of perigee.callback: polls at once, and often again, when it rings
 ---   not_before  clock.now() of a moment at which one reading is wanted (a deadline of the job's)
 ---   on_poll     called after each reading that found nothing
 ---   on_timeout  function() -> the error to raise

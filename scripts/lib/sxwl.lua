@@ -15,11 +15,13 @@ local sxwl = {}
 local Client = { __name = "perigee.sxwl.client" }
 Client.__index = Client
 
-local CLIENT_OPTIONS <const> = { "token", "base_url", "prices", "budget", "timeout", "status_rate", "transport" }
+local CLIENT_OPTIONS <const> = { "token", "base_url", "prices", "budget", "timeout", "status_rate", "callbacks",
+  "transport" }
 
 --- A client.  token, base_url and prices default to the configuration (SXWL_TOKEN, SXWL_BASE_URL).
 --- prices: {["NVIDIA-GeForce-RTX-3090"] = "7 CNY/h"}, what one GPU costs.  budget: for all its paid calls.
---- status_rate: status reads a second (5).
+--- status_rate: status reads a second (5).  callbacks: a receiver of perigee.callback for run (default: one for
+--- all, if the program was told to --listen).
 function sxwl.client(options)
   options = service.check_options("sxwl.client", options, CLIENT_OPTIONS)
   local token = service.setting(options.token, "sxwl.token", true)
@@ -33,6 +35,7 @@ function sxwl.client(options)
   })
   client.conn:token((token:gsub("^%s+", ""):gsub("%s+$", ""):gsub("^[Bb]earer%s+", "")))
   client.prices = price.read_table(service.setting(options.prices, "sxwl.prices"))
+  client.callbacks = options.callbacks
   client.jobs_seen = service.shared("jobs|" .. client.key, function() return {} end)
   return client
 end

@@ -290,11 +290,47 @@ local function settler(client, job_id, permit)
   end
 end
 
+-- The receiver that --listen and --public-url ask for; it lives as long as the script.
+local function process_receiver()
+  local config = require "perigee.config"
+  local listen, public_url = config.option "listen", config.option "public_url"
+  if not listen and not public_url then return nil end
+  local state = service.shared("callbacks", function() return {} end)
+  local lock <close> = task.lock "perigee.sxwl.callbacks" -- luacheck: ignore 211
+  if not state.receiver then
+    local started = task.queue(1)
+    task.detach(function()
+      local ok, receiver = pcall(require "perigee.callback".receiver, { listen = listen, public_url = public_url })
+      started:put { ok, receiver }
+      if ok then task.queue(1):get() end -- for ever: the server's tasks belong to this one
+    end)
+    local _, result = started:get()
+    if not result[1] then error(result[2], 0) end
+    state.receiver = result[2]
+  end
+  return state.receiver
+end
+
+-- A callback URL of the job's own, if somebody listens: the bell it rings, and what forgets it again.
+local function with_callback(client, fields, options)
+  local nothing = setmetatable({}, { __close = function() end })
+  if fields.callbackUrl or options.callback == false then return nothing, nil end
+  local receiver = client.callbacks or process_receiver()
+  if not receiver then return nothing, nil end
+  local count = service.shared("callback keys", function() return { last = 0 } end)
+  count.last = count.last + 1
+  local key = ("run %d"):format(count.last)
+  local url, bell = receiver:register(key)
+  fields.callbackUrl = url
+  return setmetatable({}, { __close = function() receiver:unregister(key) end }), bell
+end
+
 local function run_once(client, fields, options, attempt)
   local given = core.check("sxwl", "create_job", fields, { partial = true, name = "sxwl.run" })
   if given.gpuType then check_gpu_type(client, given.gpuType) end
   local exact = core.check("sxwl", "create_job", bounded(client, fields, options), { name = "sxwl.run" })
   local default = exact.stopTime and math.max(WAIT_TIMEOUT, exact.stopTime * 60 + AFTER_STOP) or WAIT_TIMEOUT
+  local registration <close>, bell = with_callback(client, exact, options) -- luacheck: ignore 211
   local job_id, permit = flows.submit(client, exact, options)
   local held <close> = permit -- luacheck: ignore 211
   if options.on_start then
@@ -302,6 +338,7 @@ local function run_once(client, fields, options, attempt)
   end
   return wait_or_leave(client, job_id, {
     timeout = service.seconds("sxwl.run: timeout", options.timeout, default),
+    bell = bell,
     on_cancel = options.on_cancel,
     on_status = options.on_status,
   }, settler(client, job_id, permit))

@@ -246,7 +246,7 @@ describe("deai:infer", function()
     local here <close> = local_world.open { faults = "deai.inference:error(503)=#2, deai.inference:garbage=#3, deai.inference:drop_before=#4" }
     local client = here:deai()
     local job_id = trained(here, client)
-    here.now = local_world.stepping(4, 2500)
+    here.now = local_world.stepping(40, 2500)
 
     local result = client:infer { jobID = job_id, file = data "input" }
 
