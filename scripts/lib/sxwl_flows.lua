@@ -395,16 +395,8 @@ local function link_of(client, job_id)
   }, 0)
 end
 
-local function refused(url, reply)
-  return errors.new {
-    kind = "http", code = tostring(reply.status), status = reply.status, service = "sxwl", operation = "download",
-    outcome = "none", retryable = reply.status >= 500, url = url:match "^[^?]*", body = reply.body and reply.body:sub(1, 2048),
-    message = ("the model could not be fetched: HTTP %d"):format(reply.status),
-  }
-end
-
 --- Fetches the model of a job (or of a link) into a file.  resume (default true) goes on from a part; a link that
---- is over is asked for anew.  The token never goes to the other host.  Returns {path, bytes, url}.
+--- is over is asked for anew.  The token never goes to the other host.  Returns {path, size, url}.
 function flows.download(client, what, path, options)
   local http = require "perigee.http"
   options = service.check_options("sxwl.download", options, { "progress", "resume", "timeout" })
@@ -412,17 +404,21 @@ function flows.download(client, what, path, options)
   service.check_type("sxwl.download: the path", path, "string")
   local by_id = not what:match "^https?://"
   local url = by_id and link_of(client, what) or what
-  for round = 1, 2 do
-    local reply = http.download(url, path, {
-      resume = options.resume ~= false, progress = options.progress, timeout = options.timeout,
-    })
-    if reply.status >= 200 and reply.status < 300 or reply.status == 416 then
-      return { path = path, bytes = reply.size, url = url:match "^[^?]*" }
+  local fetches, renewed = client.reads, false
+  return fetches:run(function(try)
+    if try.attempt > 1 then core.count_retry() end
+    while true do
+      local ok, reply = pcall(http.download, url, path, {
+        resume = options.resume ~= false, progress = options.progress, timeout = options.timeout,
+      })
+      if ok then return { path = path, size = reply.size, url = url:match "^[^?]*" } end
+      local over = errors.is(reply, "http") and (reply.status == 403 or reply.status == 401 or is_over(url))
+      if not (by_id and over) or renewed then
+        return service.raise(reply, { service = "sxwl", operation = "download", job_id = by_id and what or nil })
+      end
+      url, renewed = link_of(client, what), true
     end
-    local fresh = by_id and round == 1 and (reply.status < 500 or is_over(url)) and link_of(client, what)
-    if not fresh or (fresh == url and is_over(url)) then error(refused(url, reply), 0) end
-    url = fresh
-  end
+  end)
 end
 
 return flows
