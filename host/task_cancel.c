@@ -22,7 +22,7 @@ static struct sched *sched_for(const struct cancel *c)
 
 static bool interruptible(const struct task *t)
 {
-    return t->state == TASK_PARKED && t->op && !t->op->done && !t->op->type->stays;
+    return t->state == TASK_PARKED && !t->op->type->stays; /* a completed op has made it ready */
 }
 
 static void on_grace_over(struct timer *timer)
