@@ -74,6 +74,14 @@ static int parse_rate(const char *value, double *rate)
     return end != value && *end == '\0' && *rate > 0 && isfinite(*rate) ? 0 : -1;
 }
 
+/* "127.0.0.1:8420", "[::1]:0", "host:80" */
+static bool is_address(const char *value)
+{
+    int64_t port;
+    const char *colon = strrchr(value, ':');
+    return colon && colon != value && parse_count(colon + 1, &port) == 0 && port <= UINT16_MAX;
+}
+
 /* What a right value looks like, or NULL if this one is right. */
 static const char *complaint(const struct cli_option *option, const char *value)
 {
@@ -87,6 +95,7 @@ static const char *complaint(const struct cli_option *option, const char *value)
     case CLI_COUNT: return parse_count(value, &integer) == 0 ? NULL : "a whole number";
     case CLI_DURATION: return parse_duration(value, &ms) == 0 ? NULL : "a time such as 30s, 5m or 2h";
     case CLI_SIZE: return parse_size(value, &integer) == 0 ? NULL : "a size such as 512M or 2G";
+    case CLI_ADDRESS: return is_address(value) ? NULL : "an address such as 127.0.0.1:8420";
     case CLI_RATE: return parse_rate(value, &number) == 0 ? NULL : "a number above 0";
     case CLI_CHOICE: return is_choice(option->choices, value) ? NULL : option->choices;
     }
@@ -261,6 +270,7 @@ static void push_value(lua_State *L, const struct cli_option *option, const char
     case CLI_FLAG: lua_pushboolean(L, 1); break;
     case CLI_TEXT:
     case CLI_CODE:
+    case CLI_ADDRESS:
     case CLI_CHOICE: lua_pushstring(L, value); break;
     case CLI_COUNT:
         parse_count(value, &integer);

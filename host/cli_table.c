@@ -26,7 +26,7 @@ static const struct cli_option run_options[] = {
     {"on-interrupt", 0, CLI_CHOICE, "WHAT", "stop|leave",
      "remote jobs that can be stopped when the run is interrupted (default: stop on Ctrl-C at a terminal, "
      "leave otherwise)"},
-    {"listen", 0, CLI_TEXT, "HOST:PORT", NULL, "where the receiver of callbacks listens"},
+    {"listen", 0, CLI_ADDRESS, "HOST:PORT", NULL, "where the receiver of callbacks listens"},
     {"public-url", 0, CLI_TEXT, "URL", NULL, "how services reach that receiver from outside"},
     {"max-memory", 0, CLI_SIZE, "SIZE", NULL, "most memory the script may use, such as 512M"},
     {"max-step", 0, CLI_DURATION, "DURATION", NULL,
@@ -39,7 +39,7 @@ static const struct cli_option run_options[] = {
 };
 
 static const struct cli_option emulator_options[] = {
-    {"listen", 0, CLI_TEXT, "HOST:PORT", NULL,
+    {"listen", 0, CLI_ADDRESS, "HOST:PORT", NULL,
      "where it listens (default: 127.0.0.1:8420; port 0 takes a free one)"},
     {"faults", 0, CLI_TEXT, "FAULTS", NULL, "faults to inject, such as 'drop_after=0.05,delay=0.1'"},
     {"speed", 0, CLI_RATE, "FACTOR", NULL, "how much faster than life jobs go (default: 1)"},

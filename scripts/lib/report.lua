@@ -28,6 +28,7 @@ local advice = {
 
 -- Where the code says more than the kind.
 local advice_by_code = {
+  usage = "`perigee help emulator` tells more.",
   config = "Correct the setting named above; nothing was sent.",
   runaway = "Let the script wait now and then (task.sleep(0) is enough), or do less in one go.",
   memory = "Keep less at a time, or allow more with --max-memory.",
@@ -84,16 +85,27 @@ end
 -- Frames of the program's own start, and of raising itself, are of no use to the author of a script.
 local useless = { "perigee/scripts/lib/run%.lua", "^%s*%[C%]: in %?$", "^%s*%(%.%.%.tail calls%.%.%.%)$", "%[C%]: in function 'error'$" }
 
-local function script_frames(traceback)
-  local kept = {}
-  for line in (traceback or ""):gmatch "[^\n]+" do
-    local keep = true
-    for _, pattern in ipairs(useless) do
-      keep = keep and not line:find(pattern)
-    end
-    if keep then kept[#kept + 1] = escape(line) end
+-- Frames inside the program: of use only where no frame of the script is left.
+local inside = { "^%s*perigee/scripts/", "^%s*%[C%]: in function 'perigee%." }
+
+local function is_any(line, patterns)
+  for _, pattern in ipairs(patterns) do
+    if line:find(pattern) then return true end
   end
-  return #kept > 1 and kept or {}
+  return false
+end
+
+local function script_frames(traceback)
+  local all, of_script = {}, {}
+  for line in (traceback or ""):gmatch "[^\n]+" do
+    line = line:gsub("in local 'script'$", "in main chunk")
+    if not is_any(line, useless) then
+      all[#all + 1] = escape(line)
+      if not is_any(line, inside) then of_script[#of_script + 1] = escape(line) end
+    end
+  end
+  if #of_script > 1 then return of_script end
+  return #all > 1 and all or {}
 end
 
 --- The value of a plain error(…).
@@ -114,6 +126,9 @@ local function paragraph(lines, label, text)
   end
 end
 
+-- Codes of errors that are no fault at a line of the script.
+local no_line = { missing_credentials = true, config = true, usage = true }
+
 --- report.render(err, {traceback=, sums=}) -> text with a line end. sums: summary.money().
 function report.render(err, context)
   context = context or {}
@@ -131,8 +146,7 @@ function report.render(err, context)
     local memory = err == "not enough memory"
     paragraph(lines, "do", memory and advice_by_code.memory or "Correct the script at the line above.")
   end
-  -- A misconfigured machine is no fault at a line of the script.
-  if not (errors.is(err) and (err.code == "missing_credentials" or err.code == "config")) then
+  if not (errors.is(err) and no_line[err.code]) then
     for _, line in ipairs(script_frames(context.traceback)) do
       lines[#lines + 1] = line
     end
@@ -141,13 +155,14 @@ function report.render(err, context)
 end
 
 -- Exit codes by how much they matter: where several apply, the first.
-local weights = { 5, 6, 4, 3, 1 }
+local weights = { 5, 6, 4, 3, 2, 1 }
 
 local function code_of(err)
   if not errors.is(err) then return 1 end
   if err.outcome == "unknown" then return 5 end
   if err.code == "partly_done" then return 6 end
   if err.kind == "denied" then return 4 end
+  if err.code == "usage" then return 2 end
   if err.kind == "auth" or err.code == "config" then return 3 end
   return 1
 end

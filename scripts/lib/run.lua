@@ -120,7 +120,7 @@ function run.start(given, services)
   local config = require "perigee.config"
   config.start(host.options, host.option_names, host.read_option)
   apply_settings(config)
-  if host.options.command == "emulator" then return run.show_emulator(serve_emulator(host.options)) end
+  if host.options.command == "emulator" then return run.show_emulator(host.options) end
   apply_limits(config)
   if services then use_services(config, services) end
   local script, problem = load_script(host.options)
@@ -132,7 +132,13 @@ end
 -- ---- the emulator ----------------------------------------------------------------------------------------
 
 --- `perigee emulator`: tells how to reach it; waits until it is interrupted.
-function run.show_emulator(emulator)
+function run.show_emulator(options)
+  local ok, emulator = pcall(serve_emulator, options)
+  if not ok then
+    -- What it refuses are words of the command line, whoever noticed.
+    if type(emulator) == "table" and emulator.kind == "invalid" then emulator.code = "usage" end
+    error(emulator, 0)
+  end
   local lines = { "# both services at " .. emulator.url .. "; Ctrl-C ends it" }
   local services = services_of(emulator)
   for _, pair in ipairs {
