@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <microhttpd.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -105,6 +106,16 @@ void server_cut(struct connection *c)
     server_wake(c->server);
 }
 
+/* A peer whose machine died sends nothing, not even an end: after some two minutes the system finds out. */
+static void keep_alive(int fd)
+{
+    int on = 1, idle_s = 60, interval_s = 15, count = 4;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+}
+
 static void remote_of(struct MHD_Connection *mhd, char *out, size_t size)
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
@@ -129,6 +140,7 @@ static void on_connection_cb(void *cls, struct MHD_Connection *mhd, void **slot,
         c->mhd = mhd;
         c->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
         remote_of(mhd, c->remote, sizeof c->remote);
+        keep_alive(c->fd);
         list_append(&s->connections, &c->node);
         s->count++;
         request_arm(c);

@@ -16,6 +16,7 @@
 #include "host/clock.h"
 #include "host/loop.h"
 #include "host/mem.h"
+#include "host/random.h"
 #include "host/server.h"
 #include "host/signals.h"
 #include "host/timers.h"

@@ -279,6 +279,46 @@ static void test_addresses(void)
     clock_free(clock);
 }
 
+/* Requests with bytes changed, cut, doubled and glued together: the server goes on, and forgets them all. */
+static void test_garbage_does_no_harm(void)
+{
+    static const char *const seeds[] = {
+        GET("/"), GET("/wait") GET("/forgotten"), "HEAD /stream HTTP/1.1\r\nHost: x\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n",
+        "PUT /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello"};
+    struct fixture f;
+    struct random random;
+    struct buf text = {0};
+    random_init(&random, 7);
+    fixture_start(&f, &(struct server_config){.max_body = 100, .max_header = 400});
+    for (int round = 0; round < 400; round++) {
+        buf_clear(&text);
+        for (uint64_t n = 1 + random_below(&random, 3); n > 0; n--)
+            buf_puts(&text, seeds[random_below(&random, 5)]);
+        for (uint64_t n = random_below(&random, 6); n > 0; n--) {
+            size_t at = (size_t)random_below(&random, text.len);
+            switch (random_below(&random, 3)) {
+            case 0: text.data[at] = (char)random_u64(&random); break;
+            case 1: buf_consume(&text, at / 4); break;
+            case 2: buf_append(&text, "\r\n\0:%", 5); break;
+            }
+        }
+        int fd = client_connect(&f);
+        client_send_bytes(&f, fd, text.data, text.len);
+        for (int turn = 0; turn < 5; turn++) loop_turn(f.loop);
+        close(fd);
+        if (round % 20 == 0) fixture_release_all(&f);
+    }
+    int fd = client_connect(&f);
+    client_expect(&f, fd, GET("/"), "hello");
+    close(fd);
+    fixture_release_all(&f);
+    PUMP_UNTIL(&f, server_connections(f.server) == 0);
+    CHECK(f.requests > 100);
+    buf_deinit(&text);
+    fixture_end(&f);
+}
+
 int main(void)
 {
     test_answers_and_keeps_the_connection();
@@ -292,5 +332,6 @@ int main(void)
     test_forgotten_request_gets_500();
     test_bad_answers_are_refused();
     test_addresses();
+    test_garbage_does_no_harm();
     HARNESS_END();
 }
