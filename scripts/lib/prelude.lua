@@ -143,6 +143,7 @@ local function not_here(name, instead)
 end
 
 os.execute = not_here("os.execute", "it would stop every task; use perigee.proc")
+os.setlocale = not_here("os.setlocale", "it would change how numbers are read and printed everywhere")
 io.popen = not_here("io.popen", "it would stop every task; use perigee.proc")
 
 for _, name in ipairs {"debug", "sethook", "gethook", "getregistry", "setmetatable", "setuservalue",
