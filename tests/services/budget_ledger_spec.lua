@@ -2,19 +2,15 @@
 local amount = require "perigee.amount"
 local budget = require "perigee.budget"
 local helper = require "tests.helper"
-local inproc = require "perigee.emulator.inproc"
+local local_world = require "tests.services.local_world"
 local retry = require "perigee.retry"
 local spend = require "perigee.core.spend"
-local sxwl = require "perigee.sxwl"
 local task = require "perigee.task"
 
 local GPU = "NVIDIA-GeForce-RTX-3090"
 
 local function make_client(emulator, b)
-  return sxwl.client {
-    transport = emulator.transport, base_url = emulator.sxwl_url, token = emulator.token, budget = b,
-    prices = { [GPU] = "7 CNY/h" }, status_rate = 10000,
-  }
+  return emulator:sxwl { budget = b, prices = { [GPU] = "7 CNY/h" }, status_rate = 10000 }
 end
 
 local function job_fields(more)
@@ -28,7 +24,7 @@ end
 
 describe("a budget over HTTP creates", function()
   it("is not overshot by 1,000 concurrent tasks: the ledger has what it allows, and no more", function()
-    local emulator <close> = inproc.start { seed = 7 }
+    local emulator <close> = local_world.open { seed = 7 }
     local b = budget.new { total = "75 CNY" }
     local client = make_client(emulator, b)
 
@@ -49,13 +45,13 @@ describe("a budget over HTTP creates", function()
 
     assert.equal(10, created)
     assert.equal(990, denied)
-    assert.equal(10, #emulator.ledger:created "sxwl")
+    assert.equal(10, #emulator.world.ledger:created "sxwl")
     assert.equal("70 CNY", tostring(b:spent()))
     assert.equal("5 CNY", tostring(b:left()))
   end)
 
   it("keeps the money of lost replies apart, and what was refused is given back", function()
-    local emulator <close> = inproc.start { seed = 7,
+    local emulator <close> = local_world.open { seed = 7,
       faults = "sxwl.create_job:drop_after=#2, sxwl.create_job:drop_before=#4, sxwl.create_job:transient=#6" }
     local b = budget.new { total = "1000 CNY" }
     local client = make_client(emulator, b)
@@ -72,33 +68,33 @@ describe("a budget over HTTP creates", function()
     assert.equal("35 CNY", tostring(b:spent()))
     assert.equal("0 CNY", tostring(b:held()))
     assert.equal(2, spend.figures().unknown - before)
-    assert.equal(6, #emulator.ledger:created "sxwl")
+    assert.equal(6, #emulator.world.ledger:created "sxwl")
   end)
 end)
 
 describe("retry over HTTP creates", function()
   it("submits a job that fails again, and bounds what all attempts cost", function()
-    local emulator <close> = inproc.start { seed = 7, faults = "sxwl.create_job:fail", speed = 100000 }
+    local emulator <close> = local_world.open { seed = 7, faults = "sxwl.create_job:fail", speed = 100000 }
     local client = make_client(emulator)
     local policy = retry.new { attempts = 10, base = 0, on = { "job_failed" }, max_cost = "7.2 CNY" }
 
     local err = helper.error_of(policy.run, policy, function() return client:run(job_fields()) end)
 
-    local jobs = emulator.ledger:created "sxwl"
+    local jobs = emulator.world.ledger:created "sxwl"
     assert.equal("max_cost", err.code)
     assert.equal(2, #jobs) -- a minute of each was paid, and 7 CNY is the worst case of a third
     assert.is_true(err.left < amount "7 CNY")
   end)
 
   it("never submits again what may have been submitted", function()
-    local emulator <close> = inproc.start { seed = 7, faults = "sxwl.create_job:drop_after=1" }
+    local emulator <close> = local_world.open { seed = 7, faults = "sxwl.create_job:drop_after=1" }
     local client = make_client(emulator)
     local policy = retry.new { attempts = 10, base = 0, on = function() return true end, max_cost = "100 CNY" }
 
     local err = helper.error_of(policy.run, policy, function() return client:create_job(job_fields()) end)
 
     assert.equal("unknown", err.outcome)
-    assert.equal(1, emulator.ledger:calls("sxwl", "create_job"))
-    assert.equal(1, #emulator.ledger:created "sxwl")
+    assert.equal(1, emulator.world.ledger:calls("sxwl", "create_job"))
+    assert.equal(1, #emulator.world.ledger:created "sxwl")
   end)
 end)

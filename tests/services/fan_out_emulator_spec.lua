@@ -4,13 +4,10 @@ local budget = require "perigee.budget"
 local deai = require "perigee.deai"
 local fs = require "perigee.fs"
 local helper = require "tests.helper"
-local inproc = require "perigee.emulator.inproc"
+local local_world = require "tests.services.local_world"
 
 local function make_client(emulator)
-  return deai.client {
-    transport = emulator.transport, base_url = emulator.deai_url, email = emulator.email,
-    password = emulator.password, status_rate = 10000, draft_rest = 1,
-  }
+  return emulator:deai { status_rate = 10000 }
 end
 
 local function trained_job(client)
@@ -36,7 +33,7 @@ end
 -- How often each input ran, by the identity of its bytes.
 local function runs_by_content(emulator)
   local counts = {}
-  for _, entry in ipairs(emulator.ledger:inferences()) do
+  for _, entry in ipairs(emulator.world.ledger:inferences()) do
     counts[entry.content_id] = (counts[entry.content_id] or 0) + 1
   end
   return counts
@@ -48,26 +45,26 @@ end
 
 describe("fan_out on the emulator", function()
   it("runs every input once, on its own data, for what the service billed", function()
-    local emulator <close> = inproc.start { seed = 3, speed = 1000000 }
+    local emulator <close> = local_world.open { seed = 3, speed = 1000000 }
     local client = make_client(emulator)
     local jobID = trained_job(client)
     local files, results = make_files(40)
     local b = budget.new { total = "100 CCD" }
 
-    local report = client:fan_out { jobID = jobID, files = files, results = results, budget = b, concurrency = 8 }
+    local report = client:fan_out { jobID = jobID, files = files, results = results, budget = b, concurrency = 40 }
 
     assert.equal(40, report.done)
-    assert.equal(40, #emulator.ledger:inferences())
+    assert.equal(40, #emulator.world.ledger:inferences())
     assert_nothing_twice(emulator)
     local billed = amount.zero "CCD"
-    for _, entry in ipairs(emulator.ledger:inferences()) do billed = billed + amount.ccd(entry.ccd_cost) end
+    for _, entry in ipairs(emulator.world.ledger:inferences()) do billed = billed + amount.ccd(entry.ccd_cost) end
     assert.equal(tostring(billed), tostring(report.cost))
     assert.equal(tostring(billed), tostring(b:spent()))
     assert.equal("0 CCD", tostring(b:held()))
   end)
 
   it("stops at the budget, and a second run with more goes on", function()
-    local emulator <close> = inproc.start { seed = 3, speed = 1000000 }
+    local emulator <close> = local_world.open { seed = 3, speed = 1000000 }
     local client = make_client(emulator)
     local jobID = trained_job(client)
     local files, results = make_files(12)
@@ -87,12 +84,12 @@ describe("fan_out on the emulator", function()
   end)
 
   it("never runs an input twice though replies are lost, and lists what is in doubt", function()
-    local emulator <close> = inproc.start { seed = 3, speed = 1000000,
+    local emulator <close> = local_world.open { seed = 3, speed = 1000000,
       faults = "deai.start_inference:drop_after=10%" }
     local client = make_client(emulator)
     local jobID = trained_job(client)
     local files, results = make_files(30)
-    local options = { jobID = jobID, files = files, results = results, concurrency = 4 }
+    local options = { jobID = jobID, files = files, results = results, concurrency = 30 }
 
     local first = client:fan_out(options)
     local second = client:fan_out(options)

@@ -265,6 +265,33 @@ describe("fan_out", function()
     assert_nothing_twice(client)
   end)
 
+  it("leaves inputs in doubt when it cannot tell which of them a row belongs to", function()
+    local client = make_client(function(input)
+      return input == "input-2" and "unknown" or input == "input-3" and "lost" or nil
+    end)
+    local files, results = make_files(inputs(4))
+
+    local report = run(client, files, results)
+
+    assert.equal(2, report.unknown)
+    assert.equal(2, report.done)
+  end)
+
+  it("leaves an input in doubt when somebody else has used the job as well", function()
+    local client = make_client(function(input) return input == "input-2" and "unknown" or nil end)
+    local files, results = make_files(inputs(3))
+    local plain_infer = client.infer
+    function client:infer(t)
+      if #self.ledger == 0 then table.insert(self.rows, 1, { tx_hash = "0xother", submitTime = self.clock }) end
+      return plain_infer(self, t)
+    end
+
+    local report = run(client, files, results)
+
+    assert.equal(1, report.unknown)
+    assert.equal("unknown", report.items[2].state)
+  end)
+
   it("leaves an input in doubt when the list shows no start of it", function()
     local client = make_client(function(input) return input == "input-2" and "lost" or nil end)
     local files, results = make_files(inputs(3))
