@@ -146,7 +146,7 @@ int main(int argc, char **argv)
 {
     if (argc < 4) return 2;
     url = argv[1];
-    long total = to_start = atol(argv[2]), connections = atol(argv[3]);
+    long total = to_start = strtol(argv[2], NULL, 10), connections = strtol(argv[3], NULL, 10);
     body = argc > 4 ? argv[4] : NULL;
     curl_global_init(CURL_GLOBAL_DEFAULT);
     headers = curl_slist_append(NULL, "Content-Type: application/json");

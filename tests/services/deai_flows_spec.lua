@@ -243,7 +243,9 @@ describe("deai:infer", function()
   end)
 
   it("sees through every way in which an inference can be unfinished", function()
-    local here <close> = local_world.open { faults = "deai.inference:error(503)=#2, deai.inference:garbage=#3, deai.inference:drop_before=#4" }
+    local here <close> = local_world.open {
+      faults = "deai.inference:error(503)=#2, deai.inference:garbage=#3, deai.inference:drop_before=#4",
+    }
     local client = here:deai()
     local job_id = trained(here, client)
     here.now = local_world.stepping(40, 2500)

@@ -171,13 +171,13 @@ describe("sxwl:wait", function()
     local here <close> = local_world.open { now = function() return 1700000000 end }
     local receiver <close> = callback.receiver {}
     local client = here:sxwl { callbacks = receiver, prices = PRICES }
-    local polls, running = 0, nil
+    local polls = 0
     local urls = {}
     here.before = function(request)
       if request.url:find "job_status" then polls = polls + 1 end
       urls[#urls + 1] = request.body:match '"callbackUrl":"([^"]+)"'
     end
-    running = task.spawn(function() return client:run(spec()) end)
+    local running = task.spawn(function() return client:run(spec()) end)
     helper.eventually(function() return polls == 1 end)
     assert.truthy(urls[1]:find(receiver.public_url, 1, true))
 
