@@ -6,8 +6,9 @@ local term = require "perigee.core.term"
 
 local run = {}
 
--- finish() must know what start() was told
+-- finish() must know what start() was told and has found out
 local host
+local summary_file
 
 local function say(text)
   if not term.is_quiet() then term.write("err", text, true) end
@@ -120,6 +121,7 @@ function run.start(given, services)
   local config = require "perigee.config"
   config.start(host.options, host.option_names, host.read_option)
   apply_settings(config)
+  summary_file = config.option "summary"
   if host.options.command == "emulator" then return run.show_emulator(host.options) end
   apply_limits(config)
   if services then use_services(config, services) end
@@ -192,11 +194,14 @@ function run.finish(ok, err, traceback)
   end
   if not ok and not (is_cancelled(err) and (why or forced)) then codes[show_error(err, traceback)] = true end
   -- A run that called no service has nothing to sum up, and loads nothing for it.
-  local summary = host and (host.options.summary or package.loaded["perigee.core.ops"]) and require "perigee.summary"
+  local wanted = summary_file or package.loaded["perigee.core.ops"] or package.loaded["perigee.summary"]
+  local summary = wanted and require "perigee.summary"
   if summary and summary.has_unknown() then codes[5] = true end
   if summary and summary.is_partly_done() then codes[6] = true end
   local code = next(codes) and require("perigee.report").weightiest(codes) or 0
-  if summary then summary.close { exit_code = forced or code, elapsed = host.elapsed(), file = host.options.summary } end
+  if summary then
+    summary.close { exit_code = forced or code, elapsed = host.elapsed(), file = summary_file }
+  end
   return code
 end
 

@@ -70,6 +70,52 @@ describe("perigee run --emulator", function()
   end)
 end)
 
+local GPU_JOB <const> = [[
+  local client = require("perigee.sxwl").client { prices = { ["NVIDIA-GeForce-RTX-3090"] = "7 CNY/h" } }
+  client:run { gpuType = "NVIDIA-GeForce-RTX-3090", gpuNumber = 1, imagePath = "i:1", ckptPath = "/c", ckptVol = 10,
+    modelPath = "/m", modelVol = 10, jobType = "GeneralJob", runCommand = "true", max_cost = "2 CNY" }]]
+
+describe("a run that is interrupted while a job runs", function()
+  local function interrupted(signal, words, options)
+    local emulator <close>, env = start_emulator("--faults", "sxwl.create_job:never")
+    options = options or {}
+    options.env = env
+    local child <close> = spawn.start({ "run", "--log-level", "debug", table.unpack(words) }, options)
+    assert.is_true(child:read_until "operation=job_status")
+    child:kill(signal)
+    local result = child:wait()
+    local jobs = spawn.run({ "run", "-e", [[
+      for job in require("perigee.sxwl").client {}:jobs() do print(job.job_id or job.jobName, job.status) end]] }, { env = env })
+    emulator:kill "KILL"
+    return result, jobs
+  end
+
+  it("by Ctrl-C on a terminal stops it", function()
+    local result = interrupted("INT", { "-e", GPU_JOB }, { columns = 200 })
+    assert.are.equal(130, result.status, result.stdout)
+    assert.is_truthy(result.stdout:find("sxwl.stopped", 1, true), result.stdout)
+    assert.is_nil(result.stdout:find("goes on", 1, true))
+  end)
+
+  it("without a terminal, or by SIGTERM, leaves it and names it last, with its cost and how to stop it", function()
+    for signal, code in pairs { INT = 130, TERM = 143 } do
+      local result = interrupted(signal, { "-e", GPU_JOB })
+      assert.are.equal(code, result.status)
+      local last = result.stderr:gsub("[^\n]* debug [^\n]*\n", ""):match "perigee: a remote job goes on.*$"
+      assert.is_truthy(last, result.stderr)
+      assert.is_truthy(last:find("worst cost 1.", 1, true))
+      assert.is_truthy(last:find "stop it with: perigee run %-e [^\n]+\n$", last)
+    end
+  end)
+
+  it("does what --on-interrupt says", function()
+    local stopped = interrupted("INT", { "--on-interrupt", "stop", "-e", GPU_JOB })
+    assert.is_truthy(stopped.stderr:find("sxwl.stopped", 1, true))
+    local left = interrupted("INT", { "--on-interrupt", "leave", "-e", GPU_JOB }, { columns = 200 })
+    assert.is_truthy(left.stdout:find("a remote job goes on", 1, true))
+  end)
+end)
+
 describe("perigee emulator", function()
   it("prints variables that point another perigee at it, and ends with a signal", function()
     local emulator <close>, env = start_emulator()

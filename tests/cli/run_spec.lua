@@ -77,6 +77,15 @@ describe("perigee run", function()
     assert.is_truthy(result.stderr:find("--max-memory", 1, true))
   end)
 
+  it("ends with 6 when something was left undone on purpose, and with 5 rather than 6", function()
+    local mark = "require('perigee.summary').mark_partly_done() "
+    assert.are.equal(6, spawn.script(mark).status)
+    assert.are.equal(6, spawn.script(mark .. "error(require('perigee.error').new{kind='denied',message='m'})").status)
+    assert.are.equal(5, spawn.script(mark ..
+      "error(require('perigee.error').new{kind='network',outcome='unknown',message='m'})").status)
+    assert.are.equal(7, spawn.script(mark .. "os.exit(7)").status)
+  end)
+
   it("gives the same numbers for the same seed", function()
     local function numbers(seed)
       return spawn.run({ "run", "--seed", seed, "-e", "print(math.random(1000000), math.random(1000000))" }).stdout
