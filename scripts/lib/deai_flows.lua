@@ -288,7 +288,7 @@ local function standard_probe(client, job_id, x_train)
   local reply, err = task.try(service.call, client, "submissions", { jobID = job_id, pageNo = 1, pageSize = 1 }, {})
   if reply and type(reply.data) == "table" and #reply.data > 0 then return "submission" end
   if not x_train then
-    if err then error(err, 0) end
+    if not reply then error(err, 0) end
     return nil
   end
   local lock <close> = service.lock(client, "infer", job_id) -- luacheck: ignore 211

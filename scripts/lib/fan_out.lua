@@ -155,13 +155,16 @@ local function infer(run, item, data_path)
   }
 end
 
+-- Calls that come before a start: a reply lost there starts and costs nothing, the next run does them again.
+local BEFORE_START = { login = true, upload = true, estimate_inference = true }
+
 -- What became of an item whose call raised.
 local function note_error(run, item, err)
   if not errors.is(err) then error(err, 0) end
   item.error = err
   item.price = item.price or as_amount(err.price)
   if item.infer_id then return end -- noted as running: the next run fetches it
-  if err.outcome == "unknown" then
+  if err.outcome == "unknown" and not BEFORE_START[err.operation] then
     item.intent = err.intent
     run.results:note(item, "unknown")
   elseif STOPS[err.kind] or err.kind == "cancelled" then
