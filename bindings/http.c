@@ -27,6 +27,9 @@ static const char reply_class[] = "perigee.http.response";
 
 enum { HEADERS_MAX = 200, TIME_MAX_MS = 7 * 24 * 3600 * 1000 };
 
+/* The stack of request and open; NUMBERS is for add_header. */
+enum { ARG_METHOD = 1, ARG_URL, ARG_OPTIONS, ARG_BODY, ARG_MEDIA_TYPE, NUMBERS };
+
 /* ---- what came: filled without Lua, pushed later
  * ------------------------------------------------------------- */
 
@@ -39,10 +42,11 @@ struct result {
     uint64_t elapsed_ms, downloaded;
     const char *version;
     struct buf headers, body;
-    size_t accounted; /* of body, on the VM's account */
-    char *url;        /* after redirects; of a failure without query and user */
-    struct err *err;  /* NULL: a reply */
-    bool moved;       /* progress since the last step */
+    size_t accounted;  /* of body, on the VM's account */
+    const char *asked; /* the URL at ARG_URL of the waiting call; NULL for handles */
+    char *url;         /* NULL: the one asked for; of a failure without query and user */
+    struct err *err;   /* NULL: a reply */
+    bool moved;        /* progress since the last step */
     struct http_progress progress;
 };
 
@@ -78,12 +82,13 @@ static void on_done(void *ctx, struct http_response *response, const struct err 
         buf_init(&response->headers);
         buf_init(&response->body);
     }
-    struct buf url = {0};
-    if (err)
+    if (err) {
+        struct buf url = {0};
         redact_url(&url, response->url);
-    else
-        buf_puts(&url, response->url);
-    r->url = buf_take(&url, NULL);
+        r->url = buf_take(&url, NULL);
+    } else if (r->asked == NULL || strcmp(r->asked, response->url) != 0) {
+        r->url = mem_strdup(response->url);
+    }
     wake(r);
 }
 
@@ -134,7 +139,10 @@ static int push_reply(lua_State *L, const struct result *r)
     lua_setfield(L, -2, "body");
     lua_pushlstring(L, buf_str(&r->headers), r->headers.len);
     lua_setfield(L, -2, "raw_headers");
-    lua_pushstring(L, r->url);
+    if (r->url)
+        lua_pushstring(L, r->url);
+    else
+        lua_pushvalue(L, ARG_URL);
     lua_setfield(L, -2, "url");
     lua_pushstring(L, r->version);
     lua_setfield(L, -2, "version");
@@ -173,8 +181,6 @@ static const char *const option_fields[] = {"headers",
                                             "url",
                                             "fresh",
                                             NULL};
-
-enum { ARG_METHOD = 1, ARG_URL, ARG_OPTIONS, ARG_BODY, ARG_MEDIA_TYPE, NUMBERS };
 
 static const char *check_text(lua_State *L, int index, const char *what)
 {
@@ -397,6 +403,7 @@ static int l_request(lua_State *L)
     r->method = check_text(L, ARG_METHOD, "the method");
     r->url = check_text(L, ARG_URL, "the URL");
     r->result.waiter = &r->op;
+    r->result.asked = r->url;
     start(L, &r->result, false);
     return op_park(L, &r->op);
 }

@@ -9,6 +9,8 @@
 #include "host/mem.h"
 #include "host/redact.h"
 
+enum { USUAL_HEADERS = 480 }; /* bytes; most replies need no more */
+
 /* ---- the verdict
  * ----------------------------------------------------------------------------------------------- */
 
@@ -201,6 +203,7 @@ size_t http_header_cb(char *bytes, size_t size, size_t count, void *ctx)
     if (n > 5 && memcmp(bytes, "HTTP/", 5) == 0) { /* a new reply: an interim one came before */
         sign_of_life(x);
         buf_clear(headers);
+        buf_reserve(headers, USUAL_HEADERS);
         const char *space = memchr(bytes, ' ', n);
         x->response.status = 0;
         for (const char *p = space; p && ++p < bytes + n && isdigit((unsigned char)*p);)
