@@ -338,12 +338,11 @@ static void on_emulator_done(void *ctx, lua_State *L, bool ok, int results, cons
 {
     struct run *run = ctx;
     (void)results, (void)traceback;
-    if (ok || luax_is_err_kind(L, -1, ERR_CANCELLED)) return;
-    step_failed(run, L);
+    if (!ok && !luax_is_err_kind(L, -1, ERR_CANCELLED)) step_failed(run, L);
     if (vm_task_count(run->script) == 0)
-        drain(run);
-    else
-        vm_stop(run->script, "the emulator has failed", GRACE_MS);
+        drain(run); /* it ended before the script could start */
+    else if (!run->script_ended)
+        vm_stop(run->script, "the emulator has ended", GRACE_MS);
 }
 
 static int l_start_emulator(lua_State *L)
