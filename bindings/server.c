@@ -91,8 +91,8 @@ static void on_closed(void *ctx)
 {
     struct served *s = ctx;
     s->server = NULL;
+    drop_arrivals(s); /* all answered by now */
     if (s->vm == NULL) { /* nobody is left */
-        drop_arrivals(s);
         mem_free(s);
         return;
     }
@@ -215,7 +215,6 @@ static int l_server_gc(lua_State *L)
     *holder = NULL;
     if (s == NULL) return 0;
     if (s->server == NULL) {
-        drop_arrivals(s);
         mem_free(s);
         return 0;
     }
@@ -270,7 +269,7 @@ static int accept_finish(lua_State *L, struct op *op)
 {
     struct served *s = ((struct accept_op *)op)->served;
     struct arrival *a = first_arrival(s);
-    if (a == NULL || s->server == NULL) {
+    if (a == NULL) { /* closed */
         lua_pushnil(L);
         return 1;
     }
