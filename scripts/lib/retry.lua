@@ -202,10 +202,10 @@ local function run(policy, f)
     local why, delay = verdict(policy, err, attempt, started)
     err.attempt = attempt
     if why then
-      if policy.attempts > 1 then note("info", "retry.stop", policy, err, attempt, { why = why }) end
+      note(attempt > 1 and "warn" or "debug", "retry.stop", policy, err, attempt, { why = why })
       error(err, 0)
     end
-    note("info", "retry", policy, err, attempt, { delay = delay })
+    note("warn", "retry", policy, err, attempt, { delay = delay })
     bucket_take(policy.service or err.service)
     last_error = err
     task.sleep(delay)

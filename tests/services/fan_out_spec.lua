@@ -413,6 +413,17 @@ describe("fan_out", function()
     assert.equal(3, err.report.not_started)
   end)
 
+  it("starts nothing if one of the files is missing", function()
+    local client = make_client()
+    local files, results = make_files(inputs(2))
+    files[3] = files[1] .. ".missing"
+
+    local err = helper.error_of(run, client, files, results)
+
+    assert.equal("ENOENT", err.code)
+    assert.equal(0, #client.uploads)
+  end)
+
   it("names what is wrong with its options", function()
     local client = make_client()
     assert.truthy(helper.error_of(fan_out.run, client, { jobId = "7" }).message:find 'did you mean "jobID"')
