@@ -2,10 +2,11 @@
  *
  * Owns: the order of starting and stopping.  The one file of host/ that names bindings/.
  */
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
+#include <unistd.h>
 
 #include "bindings/modules.h"
 #include "bindings/spend.h"
@@ -18,6 +19,14 @@
 #include "host/spend.h"
 #include "host/term.h"
 #include "host/vm.h"
+
+/* A descriptor 0, 1 or 2 that the caller had closed would else go to the next file or socket that is opened,
+ * and printing would write into it. */
+static void open_standard_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", O_RDWR) != fd) abort();
+}
 
 static void put(enum term_stream stream, const struct buf *text)
 {
@@ -93,6 +102,7 @@ int main(int argc, char **argv)
 {
     struct cli cli;
     struct buf message = {0};
+    open_standard_streams();
     signal(SIGPIPE, SIG_IGN);
     term_take_log(term_process());
     int status = cli_parse(&cli, argc, argv, &message);

@@ -26,7 +26,7 @@ local sections = {
 }
 
 -- Options that only make sense for one run, and are not read from the file.
-local not_in_file = { help = true, execute = true, env_file = true, seed = true }
+local not_in_file = { help = true, execute = true, emulator = true, env_file = true, seed = true }
 
 -- How a missing credential is got.
 local advice = {

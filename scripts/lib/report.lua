@@ -28,7 +28,7 @@ local advice = {
 
 -- Where the code says more than the kind.
 local advice_by_code = {
-  usage = "`perigee help emulator` tells more.",
+  usage = "Correct the command line; `perigee help COMMAND` tells more.",
   config = "Correct the setting named above; nothing was sent.",
   runaway = "Let the script wait now and then (task.sleep(0) is enough), or do less in one go.",
   memory = "Keep less at a time, or allow more with --max-memory.",

@@ -28,6 +28,26 @@ local function apply_settings(config)
   if format then log.set_format(format) end
 end
 
+--- text: "5 CCD, 20 CNY"; source: where it was set.
+local function use_budget(text, source)
+  if not text then return end
+  local limits = {}
+  for limit in text:gmatch "[^,]+" do
+    limits[#limits + 1] = limit:match "^%s*(.-)%s*$"
+  end
+  local ok, budget = pcall(require("perigee.budget").new, { name = "the run", total = limits })
+  if not ok then
+    local errors = require "perigee.error"
+    local flag = source == "the command line"
+    error(errors.new {
+      kind = "invalid",
+      code = flag and "usage" or "config",
+      message = ("%s: budget: %s"):format(source, errors.is(budget) and budget.message or tostring(budget)),
+    }, 0)
+  end
+  require("perigee.core.spend").add_default_budget(budget)
+end
+
 local function apply_limits(config)
   local cap, timeout = config.option "max_memory", config.option "timeout"
   if cap then host.set_memory_cap(cap) end
@@ -35,15 +55,7 @@ local function apply_limits(config)
   local step = config.option "max_step"
   if step then host.set_step_limit(step) end
   if config.option "require_budget" then require("perigee.core.spend").require_budget() end
-  local total = config.option "budget"
-  if total then
-    local limits = {}
-    for limit in total:gmatch "[^,]+" do
-      limits[#limits + 1] = limit:match "^%s*(.-)%s*$"
-    end
-    local budget = require("perigee.budget").new { name = "the run", total = limits }
-    require("perigee.core.spend").add_default_budget(budget)
-  end
+  use_budget(config.option "budget")
 end
 
 --- Points both clients at the emulator.

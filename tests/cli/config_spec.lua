@@ -98,6 +98,15 @@ describe("a configuration file", function()
   end)
 end)
 
+describe("a budget that makes no sense", function()
+  it("is an error of the command line or of the configuration", function()
+    local result = spawn.run { "run", "--budget", "5 coins", "-e", "" }
+    assert.are.equal(2, result.status, result.stderr)
+    assert.is_truthy(result.stderr:find("the command line: budget:", 1, true))
+    assert.are.equal(3, spawn.script("", { env = { PERIGEE_BUDGET = "5 coins" } }).status)
+  end)
+end)
+
 describe("a missing credential", function()
   it("is named with where to set it, how to get it, and the emulator", function()
     local result = spawn.script "require('perigee.config').need 'sxwl.token'"

@@ -160,6 +160,17 @@ describe("output", function()
     helper.eventually(function() return io.open(path) end)
   end)
 
+  it("goes nowhere when the streams are closed, least of all into another file", function()
+    local proc = require "perigee.core.proc"
+    local path = helper.tmpdir() .. "/file"
+    local code = ("local f = io.open(%q, 'w') print 'lost' io.stderr:write 'lost' f:write 'kept' f:close()"):format(path)
+    local result = proc.run { args = { "/bin/sh", "-c", spawn.program .. ' -e "$0" <&- >&- 2>&-', code } }
+    assert.are.equal(0, result.status)
+    local file = assert(io.open(path))
+    assert.are.equal("kept", file:read "a")
+    file:close()
+  end)
+
   it("waits for a reader that is slow, longer than a script may compute without waiting", function()
     local proc = require "perigee.core.proc"
     local code = "for i = 1, 50000 do print(i) end"
