@@ -150,6 +150,17 @@ describe("http.serve", function()
       assert.is_false(streamed)
     end)
 
+    it("has no body where its status allows none, and the connection stays usable", function()
+      local srv <close> = serve {handler = function(request) return {status = tonumber(request.query.s), body = "body"} end}
+
+      for _, status in ipairs {204, 304} do
+        local text = talk.raw(srv.port, talk.request("GET", "/?s=" .. status)
+          .. talk.request("GET", "/?s=200", {"Connection: close"}))
+        assert.truthy(text:find("^HTTP/1.1 " .. status))
+        assert.truthy(text:find "\r\n\r\nHTTP/1.1 200 OK\r\n")
+      end
+    end)
+
     it("can be dropped, also on the second request of a kept connection", function()
       local executed = 0
       local srv <close> = serve {handler = function(request)
