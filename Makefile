@@ -169,6 +169,10 @@ fuzz-all: $(FUZZERS)
 
 # ---- Style -------------------------------------------------------------------------------------------------
 C_FILES := $(wildcard host/*.[ch] bindings/*.[ch] tests/c/*.[ch] tests/fuzz/*.[ch] tests/bench/*.[ch])
+.PHONY: docs
+docs: $(PROGRAM) ## rewrite what docs and stubs say of the tables of operations
+	$(Q)$(PROGRAM) run --quiet tests/meta/service_tables.lua
+
 .PHONY: lint lint-objects format compdb
 lint: deps-dev ## every check of tests/lint, over sources, headers, symbols and docs
 	$(Q)$(MAKE) --no-print-directory MODE=debug all

@@ -105,6 +105,8 @@ static void push_field(lua_State *L, const struct ops_field *f)
     if (f->least || f->most) {
         lua_pushinteger(L, f->least);
         lua_setfield(L, -2, "least");
+        lua_pushinteger(L, f->most);
+        lua_setfield(L, -2, "most");
     }
     if (f->above < f->below) {
         lua_pushnumber(L, f->above);
