@@ -91,7 +91,7 @@ static void on_closed(void *ctx)
 {
     struct served *s = ctx;
     s->server = NULL;
-    drop_arrivals(s); /* all answered by now */
+    drop_arrivals(s);    /* all answered by now */
     if (s->vm == NULL) { /* nobody is left */
         mem_free(s);
         return;
