@@ -37,12 +37,19 @@ static int spawn(lua_State *L, struct scope *scope, int first)
     return 1;
 }
 
-/* spawn(f, ...) -> task: in the implicit scope of the current task */
+/* [-0, +0, e] a scope that is ending starts nothing more */
+static void check_scope_open(lua_State *L, struct scope *scope, const char *what)
+{
+    check_may_spawn(L, scope->owner, what);
+    if (scope->cancel.requested || scope->error_ref != LUA_NOREF) task_raise_cancelled(L, scope->owner, what);
+}
+
+/* spawn(f, ...) -> task: in the innermost open scope of the current task, else in its implicit one */
 static int l_spawn(lua_State *L)
 {
-    struct task *t = check_current(L, "task.spawn");
-    check_may_spawn(L, t, "task.spawn");
-    return spawn(L, scope_implicit(t), 1);
+    struct scope *scope = scope_innermost(check_current(L, "task.spawn"));
+    check_scope_open(L, scope, "task.spawn");
+    return spawn(L, scope, 1);
 }
 
 /* detach(f, ...) -> task: in the root scope of the VM, which outlives the caller */
@@ -144,9 +151,7 @@ static int l_scope(lua_State *L)
 static int l_scope_spawn(lua_State *L)
 {
     struct scope *scope = check_scope(L, "scope:spawn");
-    check_may_spawn(L, scope->owner, "scope:spawn");
-    if (scope->cancel.requested || scope->error_ref != LUA_NOREF)
-        task_raise_cancelled(L, scope->owner, "scope:spawn");
+    check_scope_open(L, scope, "scope:spawn");
     return spawn(L, scope, 2);
 }
 

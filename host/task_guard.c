@@ -33,6 +33,7 @@ enum {
 
 struct guard {
     pthread_t watcher, loop_thread;
+    clockid_t loop_clock; /* processor time of loop_thread */
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     _Atomic uint64_t step;     /* odd while a task runs */
@@ -132,10 +133,12 @@ void guard_leave(struct guard *g, struct task *t)
 /* ---- the watcher thread
  * ------------------------------------------------------------------------------------ */
 
-static uint64_t now_ms(void)
+/* Processor time of the loop thread: a step on a busy machine, or one that a slow terminal holds up, is no
+ * runaway. */
+static uint64_t worked_ms(const struct guard *g)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(g->loop_clock, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
@@ -174,13 +177,13 @@ static void judge(struct guard *g, uint64_t step, uint64_t ran_ms)
 static void *watch(void *arg)
 {
     struct guard *g = arg;
-    uint64_t seen = 0, since_ms = now_ms();
+    uint64_t seen = 0, since_ms = worked_ms(g);
     while (!atomic_load(&g->quit)) {
         uint64_t step = atomic_load(&g->step);
         if (step != seen || term_is_blocked()) /* a slow reader of its output is not the script's fault */
-            since_ms = now_ms();
+            since_ms = worked_ms(g);
         else if (step % 2 == 1)
-            judge(g, step, now_ms() - since_ms);
+            judge(g, step, worked_ms(g) - since_ms);
         seen = step;
         rest(g, seen);
     }
@@ -192,6 +195,7 @@ struct guard *guard_start(struct sched *s)
     struct guard *g = mem_alloc(sizeof *g);
     g->sched = s;
     g->loop_thread = pthread_self();
+    pthread_getcpuclockid(g->loop_thread, &g->loop_clock);
     pthread_mutex_init(&g->mutex, NULL);
     pthread_cond_init(&g->wake, NULL);
     guarded = s;

@@ -63,8 +63,11 @@ struct scope *scope_new(struct task *owner, uint64_t grace_ms)
     return scope;
 }
 
-struct scope *scope_implicit(struct task *t)
+/* Where a task's spawns go: the explicit scope opened last, else the implicit one. */
+struct scope *scope_innermost(struct task *t)
 {
+    for (struct scope *s = t->scopes; s; s = s->outer)
+        if (s->is_explicit && !s->closing) return s;
     for (struct scope *s = t->scopes; s; s = s->outer)
         if (!s->is_explicit) return s;
     struct scope *scope = mem_alloc(sizeof *scope);

@@ -68,9 +68,18 @@ end
 local busted = require "busted"
 local before
 
+-- A spec runs in a scope with a deadline.  What it gives to `finally` runs before the scope is left, since
+-- it often closes a server whose task the scope would wait for.
+local function run_spec(spec, body)
+  local clean_up
+  spec.env.finally = function(f) clean_up = f end
+  local last <close> = setmetatable({}, {__close = function() if clean_up then clean_up() end end}) -- luacheck: ignore 211
+  return body()
+end
+
 busted.subscribe({"test", "start"}, function(spec)
   local body = spec.run
-  spec.run = function(...) return helper.within(LIMIT, body, ...) end
+  spec.run = function() return helper.within(LIMIT, run_spec, spec, body) end
   collectgarbage()
   before = core.counts()
   return nil, true

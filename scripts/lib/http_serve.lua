@@ -4,11 +4,11 @@
 -- and all of them end with the server.  A handler that fails costs its own request a 500 and the log a
 -- line, nothing else.
 local core = require "perigee.core.server"
-local new_error = require "perigee.error".new
+local errors = require "perigee.error"
 local tasks = require "perigee.core.task"
 
 local function invalid(...)
-  error(new_error {kind = "invalid", message = string.format(...)}, 0)
+  error(errors.new {kind = "invalid", message = string.format(...)}, 0)
 end
 
 -- ---- requests ----------------------------------------------------------------------------------------
@@ -176,7 +176,9 @@ Server.__name = "perigee.http.server"
 --- Stops listening, answers what waits with 503, cancels the handlers, and returns when all has ended.
 function Server:close()
   self._listener:close()
-  self._task:wait()
+  local ok, err = pcall(self._task.wait, self._task)
+  local stopped_before = errors.is(err, "cancelled") and self._task:status() == "cancelled"
+  if not ok and not stopped_before then error(err, 0) end
 end
 Server.__close = Server.close
 

@@ -427,6 +427,18 @@ describe("task.deadline", function()
     assert.is_true(attempts >= 2)
   end)
 
+  it("bounds what is spawned inside it, too", function()
+    local child
+
+    local err = error_of(within, 5, task.deadline, 0.01, function()
+      child = task.spawn(task.sleep, 60)
+      return child:wait()
+    end)
+
+    assert.equal("timeout", err.kind)
+    assert.equal("cancelled", child:status())
+  end)
+
   it("raises the outer deadline through an inner one", function()
     local err = error_of(within, 5, task.deadline, 0.01, task.deadline, 60, task.sleep, 60)
 
