@@ -5,7 +5,7 @@
  * a base that fills a fast server, and while requests queue the limit goes where the figures say:
  *
  *   this process mostly waiting  the server is what takes time: more, half as much again at each tick
- *   … but the last rise gained   the server is full: back, and ask again in a few seconds
+ *   … but the last rise gained   the server is full: back, and ask again in two seconds
  *     nothing
  *   this process busy            more would cost, not gain: slowly back towards the base
  *
@@ -16,12 +16,12 @@
 enum {
     TICK_MS = 50,
     SLOW_TICK_MS = 500, /* patience with an origin that answers little or nothing */
-    HOLD_MS = 5000,
+    HOLD_MS = 2000,
     ROUNDS = 4, /* answers for each connection that make a rate worth comparing */
     GUARANTEED = 8
 };
 
-static const double idle_enough = 0.80, too_busy = 0.97, worthwhile = 1.10;
+static const double idle_enough = 0.80, too_busy = 0.97, worthwhile = 1.03;
 
 void limit_init(struct curlmux_host *host)
 {

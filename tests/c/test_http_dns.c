@@ -7,7 +7,7 @@
 
 #include "tests/c/http_case.h"
 
-static atomic_int lookups, hanging;
+static atomic_int lookups, lookups_of_gone, hanging;
 static atomic_bool moved;
 
 int getaddrinfo(const char *restrict node, const char *restrict service,
@@ -17,10 +17,13 @@ int getaddrinfo(const char *restrict node, const char *restrict service,
     (void)hints;
     lookups++;
     peer_pause_ms(30);
-    if (strcmp(node, "gone.test") == 0) return EAI_NONAME;
+    if (strcmp(node, "gone.test") == 0) {
+        lookups_of_gone++;
+        return EAI_NONAME;
+    }
     if (strcmp(node, "hang.test") == 0) {
         hanging++;
-        peer_pause_ms(1500);
+        peer_pause_ms(3000);
         hanging--;
     }
     struct addrinfo *a = calloc(1, sizeof *a + sizeof(struct sockaddr_in));
@@ -97,7 +100,7 @@ static void a_hung_lookup_delays_nobody_else_and_times_out(void)
     struct bench b = bench_open(NULL);
     struct peer *peer = peer_start(peer_hello);
     struct answer hung[50];
-    struct http_request r = {.method = "GET", .url = named(peer, "hang.test"), .connect_ms = 250};
+    struct http_request r = {.method = "GET", .url = named(peer, "hang.test"), .connect_ms = 1000};
     for (int i = 0; i < 50; i++) send_request(&b, &r, &hung[i]);
     uint64_t start = clock_now_ms(b.clock);
     for (int i = 0; i < 5; i++) {
@@ -106,13 +109,13 @@ static void a_hung_lookup_delays_nobody_else_and_times_out(void)
         while (a.calls == 0) loop_turn(b.loop);
         CHECK_INT(a.status, 200);
     }
-    CHECK(clock_now_ms(b.clock) - start < 240);
+    CHECK(clock_now_ms(b.clock) - start < 900);
     CHECK_INT(hanging, 1);
     loop_run(b.loop);
     for (int i = 0; i < 50; i++) {
         CHECK(hung[i].failed && hung[i].err.kind == ERR_TIMEOUT && hung[i].err.outcome == OUTCOME_NONE);
         CHECK_STR(hung[i].err.code, "resolve");
-        CHECK(hung[i].elapsed_ms < 1200);
+        CHECK(hung[i].elapsed_ms < 2500);
     }
     start = clock_now_ms(b.clock);
     CHECK_INT(hanging, 1);
@@ -151,9 +154,9 @@ static void the_proxy_of_the_environment_is_asked_instead(void)
     setenv("http_proxy", proxy, 1);
     setenv("no_proxy", "other.example, .direct.test,127.0.0.1", 1);
     struct bench b = bench_open(NULL);
-    lookups = 0;
+    lookups_of_gone = 0;
     CHECK_INT(get(&b, "http://gone.test/through").status, 200); /* only the proxy's name is looked up */
-    CHECK_INT(lookups, 1);
+    CHECK_INT(lookups_of_gone, 0);
     CHECK(strncmp(peer->last, "GET http://gone.test/through HTTP/1.1", 37) == 0);
     CHECK_INT(get(&b, named(peer, "a.direct.test")).status, 200);
     CHECK(strncmp(peer->last, "GET / HTTP/1.1", 14) == 0);
