@@ -147,7 +147,8 @@ static void on_finish_done(void *ctx, lua_State *L, bool ok, int results, const 
     drain(run);
 }
 
-/* finish(ok, error, traceback) as a task; runs under lua_pcall with ok, error and traceback as arguments */
+/* finish(ok, error, traceback, origin) as a task; runs under lua_pcall with ok, error and traceback as
+ * arguments */
 static int l_start_finish(lua_State *L)
 {
     struct run *run = run_of(L);
@@ -155,7 +156,8 @@ static int l_start_finish(lua_State *L)
     lua_insert(L, 1);
     lua_pushstring(L, lua_touserdata(L, 4));
     lua_replace(L, 4);
-    vm_start(run->script, 3, on_finish_done, run);
+    task_push_origin(L, 3);
+    vm_start(run->script, 4, on_finish_done, run);
     return 0;
 }
 

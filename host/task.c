@@ -147,6 +147,7 @@ static int body_traceback(lua_State *L)
         mem_free(extra->traceback);
         luaL_traceback(L, L, NULL, 1);
         extra->traceback = mem_strdup(lua_tostring(L, -1));
+        task_keep_origin(L);
         lua_pop(L, 1);
     }
     return 1;

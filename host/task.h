@@ -103,6 +103,13 @@ unsigned sched_http_handles(const struct sched *sched);
 /* The running task, or NULL outside of tasks. */
 struct task *sched_current(struct sched *sched);
 
+/* [-0, +0, m] for the scheduler: the error at 1 ends a task, its traceback is on top of the stack. */
+void task_keep_origin(lua_State *L);
+
+/* [-0, +1, m] the traceback of the task in which the error at index was first raised, as far as the VM
+ * remembers, or nil. */
+void task_push_origin(lua_State *L, int index);
+
 /* ---- the scheduler ------------------------------------------------------------------------------------ */
 
 /* One for each loop; seed feeds every jitter and fault of the process. */

@@ -83,7 +83,8 @@ local function where(err)
 end
 
 -- Frames of the program's own start, and of raising itself, are of no use to the author of a script.
-local useless = { "perigee/scripts/lib/run%.lua", "^%s*%[C%]: in %?$", "^%s*%(%.%.%.tail calls%.%.%.%)$", "%[C%]: in function 'error'$" }
+local useless = { "perigee/scripts/lib/run%.lua", "^%s*%[C%]: in %?$", "^%s*%(%.%.%.tail calls%.%.%.%)$", "%[C%]: in function 'error'$",
+  "%[C%]: in method 'wait'$", "%[C%]: in metamethod 'close'$" }
 
 -- Frames inside the program: of use only where no frame of the script is left.
 local inside = { "^%s*perigee/scripts/", "^%s*%[C%]: in function 'perigee%." }
@@ -95,7 +96,7 @@ local function is_any(line, patterns)
   return false
 end
 
-local function script_frames(traceback)
+local function script_frames(traceback, fallback)
   local all, of_script = {}, {}
   for line in (traceback or ""):gmatch "[^\n]+" do
     line = line:gsub("in local 'script'$", "in main chunk")
@@ -105,7 +106,7 @@ local function script_frames(traceback)
     end
   end
   if #of_script > 1 then return of_script end
-  return #all > 1 and all or {}
+  return fallback and #all > 1 and all or {}
 end
 
 --- The value of a plain error(…).
@@ -129,7 +130,18 @@ end
 -- Codes of errors that are no fault at a line of the script.
 local no_line = { missing_credentials = true, config = true, usage = true }
 
---- report.render(err, {traceback=, sums=}) -> text with a line end. sums: summary.money().
+--- Where the error began, if that was in another task, and how it came to the script's end.
+local function frames(traceback, origin)
+  local last = script_frames(traceback, true)
+  local first = origin ~= traceback and script_frames(origin, false) or {}
+  if #first == 0 then return last end
+  first[1] = "stack traceback of the task that failed:"
+  if #last > 0 then last[1] = "it was waited for at:" end
+  return table.move(last, 1, #last, #first + 1, first)
+end
+
+--- report.render(err, {traceback=, origin=, sums=}) -> text with a line end. origin: traceback of the task in
+--- which the error began; sums: summary.money().
 function report.render(err, context)
   context = context or {}
   local lines = {}
@@ -147,7 +159,7 @@ function report.render(err, context)
     paragraph(lines, "do", memory and advice_by_code.memory or "Correct the script at the line above.")
   end
   if not (errors.is(err) and no_line[err.code]) then
-    for _, line in ipairs(script_frames(context.traceback)) do
+    for _, line in ipairs(frames(context.traceback, context.origin)) do
       lines[#lines + 1] = line
     end
   end

@@ -185,10 +185,10 @@ local reasons = {
   timeout = "the time given by --timeout is up",
 }
 
-local function show_error(err, traceback)
+local function show_error(err, traceback, origin)
   local report = require "perigee.report"
   local sums = require("perigee.summary").money()
-  local text = report.render(err, { traceback = traceback, sums = sums })
+  local text = report.render(err, { traceback = traceback, origin = origin, sums = sums })
   term.write("err", require("perigee.config").redact(text))
   return report.exit_code(err)
 end
@@ -198,13 +198,13 @@ local function is_cancelled(err)
 end
 
 --- Reports, sums up, and returns the exit code.
-function run.finish(ok, err, traceback)
+function run.finish(ok, err, traceback, origin)
   local why, forced = host and host.why(), host and host.forced_exit()
   local codes = {}
   if reasons[why] then
     say("perigee: " .. reasons[why] .. "\n")
   end
-  if not ok and not (is_cancelled(err) and (why or forced)) then codes[show_error(err, traceback)] = true end
+  if not ok and not (is_cancelled(err) and (why or forced)) then codes[show_error(err, traceback, origin)] = true end
   -- A run that called no service has nothing to sum up, and loads nothing for it.
   local wanted = summary_file or package.loaded["perigee.core.ops"] or package.loaded["perigee.summary"]
   local summary = wanted and require "perigee.summary"

@@ -130,6 +130,34 @@ describe("an uncaught error", function()
     assert.is_nil(result.stderr:find("run.lua", 1, true))
   end)
 
+  it("of another task shows where it began and who waited for it", function()
+    local text = spawn.script([[
+      local task = require "perigee.core.task"
+      local function deep()
+        task.sleep(0.01)
+        error "far away"
+      end
+      local function wait(child)
+        child:wait()
+      end
+      wait(task.spawn(function() deep() end))]]).stderr
+    local began, waited = text:match "that failed:\n(.-)it was waited for at:\n(.*)$"
+    assert.is_truthy(began, text)
+    assert.is_truthy(began:find "%(%-e%):4: in .-deep")
+    assert.is_truthy(waited:find "%(%-e%):7: in .-wait")
+    assert.is_truthy(waited:find "%(%-e%):9: in main chunk")
+  end)
+
+  it("that another error has replaced is not mixed up with it", function()
+    local text = spawn.script([[
+      local task = require "perigee.core.task"
+      local child = task.spawn(function() error { "first" } end)
+      pcall(child.wait, child)
+      error "second"]]).stderr
+    assert.is_nil(text:find("that failed", 1, true))
+    assert.is_truthy(text:find("(-e):4: in main chunk", 1, true))
+  end)
+
   it("has an exit code by what it means", function()
     local codes = {
       { 4, "kind='denied', message='m'" },
