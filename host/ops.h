@@ -155,6 +155,9 @@ enum ops_check_flags {
 /* The metatable of the value that marks a local file where a path of the service is expected. */
 #define OPS_FILE_CLASS "perigee.deai.file"
 
+/* The metatable of a value that is used but never shown: a string field takes one, and sends its text. */
+#define OPS_SECRET_CLASS "perigee.secret"
+
 /* [-0, +1, e] pushes a table with the exact types, defaults filled in.  Raises `invalid` naming the field:
  * unknown (with the nearest name), missing, wrong type, out of bounds.  who: "deai.create_job". */
 void ops_check(lua_State *L, int index, const char *who, const struct ops_def *def, unsigned flags);

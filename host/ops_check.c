@@ -202,11 +202,20 @@ static void push_choice(const struct checking *c, int index)
     REFUSE(c, "must be %s, not \"%.40s\"", lua_tostring(L, -1), s);
 }
 
+/* [-0, +1, m] the text of a secret at index, or nothing and false. */
+static bool push_revealed(lua_State *L, int index)
+{
+    const char *bytes = luaL_testudata(L, index, OPS_SECRET_CLASS);
+    if (bytes) lua_pushlstring(L, bytes, lua_rawlen(L, index));
+    return bytes != NULL;
+}
+
 /* [-0, +1, e] */
 static void push_string(const struct checking *c, int index)
 {
     lua_State *L = c->L;
     const struct ops_field *f = c->field;
+    if (push_revealed(L, index)) index = lua_gettop(L);
     if (lua_type(L, index) != LUA_TSTRING) {
         if (f->type == OPS_PATH && (c->flags & OPS_LOCAL_FILES) &&
             luaL_getmetafield(L, index, "__name") == LUA_TSTRING) {
@@ -260,7 +269,7 @@ static void push_map(const struct checking *c, int index)
             lua_pushstring(L, lua_toboolean(L, -1) ? "true" : "false");
         else if (type == LUA_TSTRING)
             lua_pushvalue(L, -1);
-        else
+        else if (!push_revealed(L, lua_gettop(L)))
             REFUSE(c, "has a value for \"%.40s\" that is no string, but %s", key, described(L, -1));
         const char *value = lua_tolstring(L, -1, &n);
         check_text(c, value, n);

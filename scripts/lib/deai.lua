@@ -27,7 +27,7 @@ function deai.client(options)
   local email = service.setting(options.email, "deai.email", true)
   local password = service.setting(options.password, "deai.password", true)
   service.check_type("deai.client: email", email, "string")
-  service.check_type("deai.client: password", password, "string")
+  password = service.reveal("deai.client: password", password)
   local client = service.new_client("deai", Client, {
     account = email,
     base_url = service.setting(options.base_url, "deai.base_url"),
@@ -171,6 +171,7 @@ end
 function Client:create_job(t)
   local parts, options = core.split("deai", "create_job", t)
   local fields = core.check("deai", "create_job", parts[1])
+  service.paid_options(options)
   local lock <close> = service.lock(self, "train", fields.jobName) -- luacheck: ignore 211
   local draft = account.own_draft(self, "deai.create_job", "train|" .. fields.jobName, "jobName " .. fields.jobName)
   local job_id, permit = flows.submit_job(self, fields, options, draft.price, false)
@@ -182,6 +183,7 @@ end
 function Client:start_inference(t)
   local parts, options = core.split("deai", "start_inference", t)
   local fields = core.check("deai", "start_inference", parts[1])
+  service.paid_options(options)
   local lock <close> = service.lock(self, "infer", fields.jobID) -- luacheck: ignore 211
   local draft = account.own_draft(self, "deai.start_inference", "infer|" .. fields.jobID, "jobID " .. fields.jobID)
   local infer_id, permit = flows.submit_inference(self, fields, options, draft.price)

@@ -136,12 +136,12 @@ function flows.train(client, t)
   local parts, options = core.split("deai", compound, t, "train")
   core.check("deai", estimate, parts[1], { local_files = true, name = "deai.train" })
   local create = core.check("deai", "create_job", parts[2], { name = "deai.train" })
+  local call = service.paid_options(options)
   local timeout = service.seconds("deai.train: timeout", options.timeout, JOB_TIMEOUT)
   local draft_fields = flows.upload_files(client, estimate, parts[1], options)
   local result = { jobName = create.jobName }
   do
     local lock <close> = service.lock(client, "train", create.jobName) -- luacheck: ignore 211
-    local call = { max_cost = options.max_cost, max_cost_per_attempt = options.max_cost_per_attempt, budget = options.budget }
     result.price = account.draft(client, estimate, "train|" .. create.jobName, draft_fields, {}).price
     local permit
     result.jobID, permit = flows.submit_job(client, create, call, result.price, true)
@@ -215,13 +215,13 @@ end
 --- Estimate, gate and start under one lock, then wait: {infer_id, result, tx_hash, ccd_cost, submitTime, price}.
 function flows.infer(client, t)
   local estimate, start, options = infer_fields(t)
+  local call = service.paid_options(options)
   local timeout = service.seconds("deai.infer: timeout", options.timeout, INFERENCE_TIMEOUT)
   local draft_fields = flows.upload_files(client, "estimate_inference", estimate, options)
   local result = { jobID = start.jobID }
   local permit
   do
     local lock <close> = service.lock(client, "infer", start.jobID) -- luacheck: ignore 211
-    local call = { max_cost = options.max_cost, max_cost_per_attempt = options.max_cost_per_attempt, budget = options.budget }
     result.price = account.draft(client, "estimate_inference", "infer|" .. start.jobID, draft_fields, {}).price
     result.infer_id, permit = flows.submit_inference(client, start, call, result.price)
   end

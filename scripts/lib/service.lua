@@ -5,6 +5,7 @@
 -- and what is left behind when a wait is left.  State that must hold across client objects (locks, drafts,
 -- tokens) is in one table of the VM, service.shared.
 
+local amount = require "perigee.amount"
 local budget = require "perigee.budget"
 local core = require "perigee.core.ops"
 local clock = require "perigee.core.task"
@@ -69,6 +70,31 @@ function service.seconds(where, value, default)
     errors.invalid(('%s must be seconds as a number, or a text such as "5m", not %s'):format(where, tostring(value)))
   end
   return seconds
+end
+
+--- The text of a string or of a perigee.secret.
+function service.reveal(where, value)
+  local secret = require "perigee.secret"
+  return service.check_type(where, secret.is(value) and value:reveal() or value, "string")
+end
+
+--- Raises `invalid` for limits that are none, before anything is sent.  Returns the options of a paid call.
+function service.paid_options(options)
+  budget.collect(options.budget)
+  for _, name in ipairs { "max_cost", "max_cost_per_attempt" } do
+    if options[name] ~= nil then service.money(name, options[name]) end
+  end
+  return { max_cost = options.max_cost, max_cost_per_attempt = options.max_cost_per_attempt, budget = options.budget }
+end
+
+--- Raises `invalid`, naming the line to write, unless value is money.
+function service.money(name, value)
+  if type(value) == "number" then
+    errors.invalid(("%s is a Lua number, which is never money: write %s = \"%s CCD\""):format(name, name, value))
+  end
+  local ok, exact = pcall(amount, value)
+  if not ok then errors.invalid(("%s: %s"):format(name, errors.is(exact) and exact.message or tostring(exact))) end
+  return exact
 end
 
 --- Adds to an error object what only the caller knows (ids, a price) and raises it.

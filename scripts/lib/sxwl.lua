@@ -25,7 +25,7 @@ local CLIENT_OPTIONS <const> = { "token", "base_url", "prices", "budget", "timeo
 function sxwl.client(options)
   options = service.check_options("sxwl.client", options, CLIENT_OPTIONS)
   local token = service.setting(options.token, "sxwl.token", true)
-  service.check_type("sxwl.client: token", token, "string")
+  token = service.reveal("sxwl.client: token", token)
   local client = service.new_client("sxwl", Client, {
     base_url = service.setting(options.base_url, "sxwl.base_url"),
     budget = options.budget,
@@ -55,6 +55,7 @@ function Client:renew() return false end
 function Client:create_job(t)
   local parts, options = core.split("sxwl", "create_job", t)
   local fields = core.check("sxwl", "create_job", parts[1])
+  service.paid_options(options)
   local job_id, permit = flows.submit(self, fields, options)
   permit:close()
   return job_id

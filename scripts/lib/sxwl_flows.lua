@@ -53,7 +53,7 @@ local function least_limit(options)
   for _, name in ipairs { "max_cost", "max_cost_per_attempt" } do
     local value = options[name]
     if value ~= nil then
-      local exact = require "perigee.amount"(value)
+      local exact = service.money(name, value)
       if not limit or exact < limit then limit = exact end
     end
   end
@@ -144,14 +144,17 @@ local function check_on_cancel(where, value)
   return errors.invalid(('%s: on_cancel must be "stop" or "leave", not %s'):format(where, tostring(value)))
 end
 
+-- Why the program cancels a script: SIGINT, SIGTERM, SIGHUP.
+local SIGNALS <const> = { interrupted = true, terminated = true, ["hung up"] = true }
+
 -- Stop when a person has pressed Ctrl-C on a terminal, or --on-interrupt says so; else leave.
 local function what_on_cancel(err, wish)
   if err.kind ~= "cancelled" then return "leave" end
   if wish then return wish end
-  if err.reason ~= "interrupted" then return "leave" end
+  if not SIGNALS[err.reason] then return "leave" end
   local set = require "perigee.config".option "on_interrupt"
   if set then return set end
-  return require "perigee.core.term".is_tty "stdin" and "stop" or "leave"
+  return err.reason == "interrupted" and require "perigee.core.term".is_tty "stdin" and "stop" or "leave"
 end
 
 local function worst_text(seen)
@@ -365,6 +368,7 @@ end
 function flows.run(client, t)
   local parts, options = core.split("sxwl", "run", t)
   check_on_cancel("sxwl.run", options.on_cancel)
+  service.paid_options(options)
   for _, name in ipairs { "on_start", "on_status" } do
     if options[name] then service.check_type("sxwl.run: " .. name, options[name], "function") end
   end

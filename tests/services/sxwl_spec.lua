@@ -45,6 +45,28 @@ describe("sxwl:create_job", function()
     for _, header in ipairs(seen) do assert.equal("Bearer " .. token, header) end
   end)
 
+  it("takes secrets for token and environment, and sends their text", function()
+    local here <close> = local_world.open {}
+    local secret = require "perigee.secret"
+    local body
+    here.before = function(request) body = request.body end
+
+    here:sxwl({ token = secret.of(here.world.sxwl.token) }):create_job(spec { env = { KEY = secret.of "s3cret-key" } })
+
+    assert.truthy(body:find('"env":{"KEY":"s3cret-key"}', 1, true))
+  end)
+
+  it("refuses a number as money before sending, and names the line to write", function()
+    local here <close> = local_world.open {}
+    local client = here:sxwl()
+
+    local err = helper.error_of(client.run, client, spec { max_cost = 5 })
+
+    assert.equal("invalid", err.kind)
+    assert.truthy(err.message:find('max_cost = "5 CCD"', 1, true))
+    assert.equal(0, #here:entries { kind = "call" })
+  end)
+
   it("refuses before sending, naming the field and the nearest right one", function()
     local here <close> = local_world.open {}
     local client = here:sxwl()

@@ -130,7 +130,7 @@ end)
 
 describe("sxwl:wait", function()
   it("takes a status that goes back for what it is", function()
-    local here <close> = world("sxwl.create_job:back(1)", 30)
+    local here <close> = world("sxwl.create_job:back(2)", 200)
     local client, seen = here:sxwl(), {}
     local job_id = client:create_job(spec())
 
@@ -194,8 +194,9 @@ end)
 
 describe("leaving sxwl:run", function()
   local function interrupted(client, fields, reason, here)
+    local reads = #here:entries { kind = "call", operation = "job_status" }
     local running = task.spawn(function() return client:run(fields) end)
-    helper.eventually(function() return #here:entries { kind = "call", operation = "job_status" } > 0 end)
+    helper.eventually(function() return #here:entries { kind = "call", operation = "job_status" } > reads end)
     running:cancel(reason)
     return helper.error_of(running.wait, running)
   end
@@ -230,10 +231,25 @@ describe("leaving sxwl:run", function()
     local client = here:sxwl()
 
     local err = helper.error_of(client.run, client, spec { timeout = 0.2 })
-    interrupted(client, spec(), "interrupted", here)
 
+    assert.equal("cancelled", interrupted(client, spec(), "interrupted", here).kind)
     assert.equal("timeout", err.kind)
     assert.truthy(err.message:find "goes on")
     assert.equal(0, #here:entries { kind = "stop" })
+  end)
+
+  it("stops the job when a person presses Ctrl-C on a terminal, and leaves it on SIGTERM", function()
+    local here <close> = world(nil, 0)
+    local client, term = here:sxwl(), require "perigee.core.term"
+    local is_tty = term.is_tty
+    finally(function() term.is_tty = is_tty end)
+    term.is_tty = function() return true end
+
+    interrupted(client, spec(), "terminated", here)
+    assert.equal(0, #here:entries { kind = "stop" })
+    local err = interrupted(client, spec(), "interrupted", here)
+
+    assert.equal("cancelled", err.kind)
+    assert.equal(err.job_id, here:entries { kind = "stop" }[1].job_id)
   end)
 end)
