@@ -77,6 +77,7 @@ static void judge_by_status(const struct ops_answer *a, struct ops_rule *verdict
 {
     *verdict = (struct ops_rule){.kind = ERR_API};
     int64_t code = a->envelope && a->body_code != 200 ? a->body_code : a->status;
+    if (a->status == 401) code = 401; /* whatever number the body gives it */
     if ((a->status == 404 || a->status == 405) && !a->envelope) {
         verdict->kind = ERR_UNAVAILABLE;
         verdict->code = "not_offered";

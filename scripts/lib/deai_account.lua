@@ -17,23 +17,26 @@ local account = {}
 
 local RENEW_BEFORE <const> = 60 -- seconds before its end in which a token is not used any more
 local TOKEN_LIFE <const> = 3600 -- of a token whose claims cannot be read
+local UNSURE_LIFE <const> = 60 -- of one that had ended when it came, by our clock
 local FRUITLESS <const> = 2 -- logins in a row whose token was refused at once, before we pause
 local PAUSE <const>, LONGEST_PAUSE <const> = 60, 3600
 
 --- The state of the account behind a client.
 function account.state(client)
   return service.shared("account|" .. client.key, function()
-    return { fruitless = 0, drafts = {}, resting = {}, starts = {}, uploads = {}, serial = 0, skew = 0 }
+    return { fruitless = 0, login_failures = 0, drafts = {}, resting = {}, starts = {}, uploads = {}, serial = 0, skew = 0 }
   end)
 end
 
 -- ---- tokens ------------------------------------------------------------------------------------------------------
 
 -- Seconds for which a token that came just now may be used.  exp is the service's time: its own clock decides.
+-- A token that is over when it comes tells that the clocks differ, not that it is useless.
 local function life_of(token, date)
   local ok, exp = pcall(jwt.expiry, token)
   local life = ok and exp and exp - (date or os.time()) or TOKEN_LIFE
-  return math.max(0, life - math.min(RENEW_BEFORE, life / 10))
+  if life <= 0 then return UNSURE_LIFE end
+  return life - math.min(RENEW_BEFORE, life / 10)
 end
 
 local function usable(state, stale)
@@ -52,10 +55,21 @@ local function check_refused(state, client)
   }, 0)
 end
 
+-- Who raises an error adds fields of his own to it.
+local function copy_of(err)
+  local copy = {}
+  for name, value in pairs(err) do copy[name] = value end
+  return errors.new(copy)
+end
+
+local function note_failure(client, state, err)
+  state.login_failures = state.login_failures + 1
+  state.login_failed = { password = client.password, err = copy_of(err) }
+end
+
 local function login(client, state)
-  check_refused(state, client)
   local ok, reply, meta = pcall(function()
-    return client.reads:run(function(try)
+    return client.logins:run(function(try)
       return client.conn:call("login", { email = client.account, passwd = client.password }, { attempt = try.attempt })
     end)
   end)
@@ -65,6 +79,7 @@ local function login(client, state)
       state.refused = { password = client.password, until_ = clock.now() + pause, pause = pause, err = reply }
       state.token = nil
     end
+    if errors.is(reply) and reply.kind ~= "cancelled" then note_failure(client, state, reply) end
     error(reply, 0)
   end
   state.refused = nil
@@ -73,14 +88,22 @@ local function login(client, state)
   state.fruitless = state.fruitless + 1
 end
 
+-- One login at a time, and who has waited for it shares how it ended: a service that is down is asked by one.
+local function shared_login(client, state, stale)
+  local before = state.login_failures
+  local lock <close> = service.lock(client, "login", "") -- luacheck: ignore 211
+  if usable(state, stale) then return end
+  check_refused(state, client)
+  local failed = state.login_failures ~= before and state.login_failed
+  if failed and failed.password == client.password then error(copy_of(failed.err), 0) end
+  login(client, state)
+end
+
 --- Puts a token on the client's connection, logging in if there is none; `stale` is one that was refused.
 --- Returns the token.
 function account.authorize(client, stale)
   local state = account.state(client)
-  if not usable(state, stale) then
-    local lock <close> = service.lock(client, "login", "") -- luacheck: ignore 211
-    if not usable(state, stale) then login(client, state) end
-  end
+  if not usable(state, stale) then shared_login(client, state, stale) end
   client.conn:token(state.token)
   return state.token
 end

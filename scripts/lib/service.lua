@@ -116,6 +116,10 @@ end
 
 -- ---- clients -------------------------------------------------------------------------------------------------
 
+local function repeats(name, on)
+  return retry.new { attempts = 4, base = 0.5, cap = 10, elapsed = 120, service = name, on = on }
+end
+
 --- What every client has: a connection, a key that says where and who, the budgets of all its calls.
 --- methods:authorize() must put a valid token on the connection; methods:renew(token) replaces a refused one
 --- and says whether that is worth another try.
@@ -129,7 +133,8 @@ function service.new_client(name, methods, options)
     key = table.concat({ name, conn:base_url(), options.account or "" }, "|"),
     budget = options.budget,
     timeout = options.timeout,
-    reads = retry.new { attempts = 4, base = 0.5, cap = 10, elapsed = 120, service = name },
+    reads = repeats(name, function(err) return err.retryable and err.operation ~= "login" end),
+    logins = repeats(name), -- a read whose login failed is not repeated: the login was
     rate = options.status_rate or STATUS_RATE,
   }, methods)
 end

@@ -18,6 +18,13 @@ Client.__index = Client
 local CLIENT_OPTIONS <const> = { "token", "base_url", "prices", "budget", "timeout", "status_rate", "callbacks",
   "transport" }
 
+-- Tokens are copied from login replies, with "Bearer " and sometimes into a place that has it already.
+local function bare_token(token)
+  token = token:match "^%s*(.-)%s*$"
+  while token:find "^[Bb]earer%s" do token = token:gsub("^%a+%s+", "") end
+  return token
+end
+
 --- A client.  token, base_url and prices default to the configuration (SXWL_TOKEN, SXWL_BASE_URL).
 --- prices: {["NVIDIA-GeForce-RTX-3090"] = "7 CNY/h"}, what one GPU costs.  budget: for all its paid calls.
 --- status_rate: status reads a second (5).  callbacks: a receiver of perigee.callback for run (default: one for
@@ -33,7 +40,7 @@ function sxwl.client(options)
     transport = options.transport,
     status_rate = options.status_rate and service.check_type("sxwl.client: status_rate", options.status_rate, "number"),
   })
-  client.conn:token((token:gsub("^%s+", ""):gsub("%s+$", ""):gsub("^[Bb]earer%s+", "")))
+  client.conn:token(bare_token(token))
   client.prices = price.read_table(service.setting(options.prices, "sxwl.prices"))
   client.callbacks = options.callbacks
   client.jobs_seen = service.shared("jobs|" .. client.key, function() return {} end)

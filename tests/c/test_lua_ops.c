@@ -168,6 +168,7 @@ static const struct judge_case judge_cases[] = {
     {&deai_service, "create_job", 302, "", "http unknown false 302"},
     {&deai_service, "create_job", 400, "{\"code\":500}", "api none false 500"},
     {&deai_service, "create_job", 401, "", "auth none false unauthorized"},
+    {&deai_service, "create_job", 401, "{\"code\":10012,\"msg\":\"no\"}", "auth none false unauthorized"},
     {&deai_service, "create_job", 404, "<html>", "unavailable none false not_offered"},
     {&deai_service, "create_job", 429, "", "unavailable none true too_many_requests"},
     {&deai_service, "create_job", 500, "{\"code\":200,\"jobID\":\"1\"}", "http unknown false 500"},

@@ -99,6 +99,29 @@ describe("deai.client: tokens", function()
     assert.equal(1, logins(here, false))
   end)
 
+  it("asks a service whose login is down for one of many callers, and tells all of them", function()
+    local here <close> = local_world.open { faults = "deai.login:error(503)" }
+    local client = here:deai()
+    local calls = {}
+    for i = 1, 30 do calls[i] = i end
+
+    local outcomes = task.map(calls, function() return client:user() end, { mode = "collect", concurrency = 30 })
+
+    for _, outcome in ipairs(outcomes) do
+      assert.equal("http", outcome.err.kind)
+      assert.equal("login", outcome.err.operation)
+    end
+    assert.equal(4, #here:entries { kind = "call", operation = "login" })
+  end)
+
+  it("keeps a token that by our clock had ended when it came", function()
+    local here <close> = local_world.open { now = function() return os.time() - 7200 end }
+    local client = here:deai()
+    for _ = 1, 5 do client:user() end
+
+    assert.equal(1, logins(here, true))
+  end)
+
   it("tries another password at once", function()
     local here <close> = local_world.open {}
     local client = here:deai { password = "wrong" }
