@@ -47,7 +47,7 @@ end
 --- deai and sxwl with further options: as for world.new.  The result has url, deai_url, sxwl_url, storage_url; what to
 --- log in with: email, password, token; the ledger; and close().
 function server.serve(options)
-  local host, port = (options.listen or "127.0.0.1:0"):match "^(.*):(%d+)$"
+  local host, port = (options.listen or "127.0.0.1:0"):match "^%[?(.-)%]?:(%d+)$" -- [::1]:0 as well
   local self = setmetatable({}, methods)
   self.storage = http.serve { host = host, port = 0, handler = handler(self, "handle_storage") }
   local sxwl = { storage_url = self.storage.url }
