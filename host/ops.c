@@ -252,7 +252,8 @@ static int raise_error(lua_State *L, struct call *call)
     buf_clear(text);
     redact_url(text, buf_str(&call->url));
     set_string(L, "url", buf_str(text));
-    if (call->reply.len) {
+    bool fresh_token = call->def->effect == OPS_LOGIN && call->err.kind == ERR_PARSE;
+    if (call->reply.len && !fresh_token) { /* a token that nobody has registered as a secret yet */
         /* Redacted before it is cut, so that no half of a secret stays at the end. */
         buf_clear(text);
         size_t n = call->reply.len < 4 * ERROR_BODY_MAX ? call->reply.len : 4 * ERROR_BODY_MAX;

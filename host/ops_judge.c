@@ -105,7 +105,8 @@ static int judge_refusal(const struct ops_service *service, const struct ops_def
             verdict = *rule;
             break;
         }
-    if (def->effect == OPS_LOGIN && verdict.kind == ERR_API && !verdict.transient) {
+    bool said_no = verdict.kind == ERR_API || verdict.kind == ERR_AUTH;
+    if (def->effect == OPS_LOGIN && said_no && !verdict.transient) {
         verdict.kind = ERR_AUTH;
         verdict.code = "login_refused";
     }

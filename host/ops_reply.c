@@ -181,10 +181,11 @@ void ops_decode(lua_State *L, const struct ops_service *service, const struct op
     read_envelope(L, value, answer);
     if (answer->status < 200 || answer->status >= 300) return;
     if (service->envelope == OPS_ENVELOPE_CODE && !(answer->envelope && answer->body_code == 200)) return;
-    if (def->missing) {
+    if (def->missing && !json_is_array(L, value)) {
         lua_pushstring(L, def->missing);
         lua_rawget(L, value);
-        answer->unknown_thing = !json_is_array(L, value) && (lua_isnil(L, -1) || json_is_null(L, -1));
+        answer->unknown_thing = lua_isnil(L, -1) || json_is_null(L, -1) ||
+                                (lua_type(L, -1) == LUA_TSTRING && lua_rawlen(L, -1) == 0);
         lua_pop(L, 1);
     }
     answer->understood = true;

@@ -19,12 +19,16 @@ local RENEW_BEFORE <const> = 60 -- seconds before its end in which a token is no
 local TOKEN_LIFE <const> = 3600 -- of a token whose claims cannot be read
 local UNSURE_LIFE <const> = 60 -- of one that had ended when it came, by our clock
 local FRUITLESS <const> = 2 -- logins in a row whose token was refused at once, before we pause
+local REMEMBERED <const> = 10000 -- uploads whose path is known, at least
 local PAUSE <const>, LONGEST_PAUSE <const> = 60, 3600
 
 --- The state of the account behind a client.
 function account.state(client)
   return service.shared("account|" .. client.key, function()
-    return { fruitless = 0, login_failures = 0, drafts = {}, resting = {}, starts = {}, uploads = {}, serial = 0, skew = 0 }
+    return {
+      fruitless = 0, login_failures = 0, serial = 0, skew = 0, drafts = {}, resting = {}, starts = {}, uploads = {},
+      older_uploads = {}, upload_count = 0,
+    }
   end)
 end
 
@@ -230,7 +234,7 @@ function account.upload(client, path, options)
     return (service.call(client, "upload", { file = path, name = name }, { timeout = options.timeout, progress = cell }))
   end)
   local remote = reply.msg
-  local before = state.uploads[remote]
+  local before = state.uploads[remote] or state.older_uploads[remote]
   if before and before ~= hash then
     error(errors.new {
       kind = "api", code = "upload_collision", service = "deai", operation = "upload", outcome = "unknown",
@@ -239,7 +243,10 @@ function account.upload(client, path, options)
         path, remote),
     }, 0)
   end
-  state.uploads[remote] = hash
+  state.uploads[remote], state.upload_count = hash, state.upload_count + 1
+  if state.upload_count >= REMEMBERED then -- two generations: a process that lives for months does not grow
+    state.older_uploads, state.uploads, state.upload_count = state.uploads, {}, 0
+  end
   return remote
 end
 

@@ -44,13 +44,18 @@ function price.worst_case(prices, fields)
   return price.of(hourly, fields.gpuNumber, fields.stopTime)
 end
 
+local LONGEST <const> = 2147483647 -- minutes: what the field takes
+
 --- The longest stopTime, in whole minutes, whose worst case is within max_cost; 0 if not even one minute is.
 function price.longest(hourly, gpus, max_cost)
-  local minutes = amount.ratio(max_cost, price.of(hourly, gpus, MINUTES), "down") -- in hours
-  local whole = math.tointeger(tonumber(((amount.of(minutes, "CNY") * MINUTES):decimal():match "^%d+")))
-  while whole > 0 and price.of(hourly, gpus, whole) > max_cost do whole = whole - 1 end
-  while price.of(hourly, gpus, whole + 1) <= max_cost do whole = whole + 1 end
-  return math.min(whole, 2147483647)
+  local an_hour = price.of(hourly, gpus, MINUTES)
+  if not an_hour:decimal():find "[1-9]" then return LONGEST end
+  local hours = amount.ratio(max_cost, an_hour, "down")
+  if #hours:match "^%d*" > 8 then return LONGEST end
+  local minutes = math.tointeger(tonumber(((amount.of(hours, "CNY") * MINUTES):decimal():match "^%d+")))
+  while minutes > 0 and price.of(hourly, gpus, minutes) > max_cost do minutes = minutes - 1 end
+  while minutes < LONGEST and price.of(hourly, gpus, minutes + 1) <= max_cost do minutes = minutes + 1 end
+  return math.min(minutes, LONGEST)
 end
 
 --- What a job seen for `seconds` cost at most: started minutes, and never more than the worst case.

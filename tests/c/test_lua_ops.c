@@ -184,6 +184,9 @@ static const struct judge_case judge_cases[] = {
     {&deai_service, "user", 200, "<html>", "parse none true bad_reply"},
     {&deai_service, "user", 302, "", "http none false 302"},
     {&deai_service, "login", 200, "{\"code\":500,\"msg\":\"wrong\"}", "auth none false login_refused"},
+    {&deai_service, "login", 401, "", "auth none false login_refused"},
+    {&deai_service, "login", 429, "", "unavailable none true too_many_requests"},
+    {&deai_service, "login", 200, "<html>", "parse none true bad_reply"},
     {&deai_service, "job", 200, "{\"code\":500,\"msg\":\"job does not exist\"}", "api none false not_found"},
     /* SXWL: the status decides */
     {&sxwl_service, "create_job", 200, "{\"job_id\":\"ai1\"}", "ok"},
@@ -199,6 +202,8 @@ static const struct judge_case judge_cases[] = {
     {&sxwl_service, "create_job", 405, "", "unavailable none false not_offered"},
     {&sxwl_service, "create_job", 501, "", "http unknown false 501"},
     {&sxwl_service, "job_status", 200, "{}", "api none false not_found"},
+    {&sxwl_service, "job_status", 200, "{\"status\":\"\",\"url\":\"\"}", "api none false not_found"},
+    {&sxwl_service, "job_status", 200, "{\"status\":null}", "api none false not_found"},
     {&sxwl_service, "job_status", 400, "sql: no rows in result set", "api none false not_found"},
     {&sxwl_service, "job_status", 400, "dial tcp 1.2.3.4", "unavailable none true transient"},
     {&sxwl_service, "job_status", 200, "{\"url\":\"\",\"status\":\"working\"}", "ok"},
