@@ -127,7 +127,8 @@ static const struct ops_field create_fields[] = {
     {0},
 };
 static const struct ops_reply_field create_reply[] = {
-    {"jobID", OPS_REPLY_ID, .doc = "the job; some replies leave it out, then the client looks it up"},
+    {"jobID", OPS_REPLY_ID, .required = true,
+     .doc = "the job; some replies leave it out, then the client looks it up"},
     {0},
 };
 

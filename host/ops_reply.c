@@ -47,7 +47,7 @@ static bool push_money(lua_State *L, int index, const struct ops_reply_field *f)
     if (!text) return false;
     int failed = f->type == OPS_REPLY_BASE_UNITS ? amount_from_base(&amount, text, n, f->currency, &err)
                                                  : amount_parse(&amount, text, n, f->currency, &err);
-    if (failed) return false;
+    if (failed || (f->type == OPS_REPLY_BASE_UNITS && amount_sign(&amount) < 0)) return false;
     amountx_push(L, &amount);
     return true;
 }

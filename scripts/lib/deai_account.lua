@@ -134,7 +134,9 @@ end
 
 -- ---- drafts -------------------------------------------------------------------------------------------------------
 
--- Who may use a draft: the task that made it and tasks it spawned since, or the whole console session.
+-- Who may use a draft: the whole console session; else the task that made it, tasks it spawned since, and tasks
+-- of which neither they nor one they come from has estimated that key (a script may price in tasks and start
+-- from its main one).  A probe's draft is nobody's.
 local LINEAGE <const> = "perigee.deai.drafts"
 
 local function lineage()
@@ -177,6 +179,7 @@ end
 function account.draft(client, operation, key, fields, options)
   local state = account.state(client)
   rest(state, key)
+  local before = state.drafts[key]
   state.drafts[key] = nil
   state.serial = state.serial + 1
   local ok, reply, meta = pcall(service.call, client, operation, fields, { timeout = options.timeout })
@@ -184,14 +187,22 @@ function account.draft(client, operation, key, fields, options)
     if errors.is(reply) and (reply.outcome == "unknown" or reply.kind == "cancelled") then
       state.drafts[key] = { unclear = true }
       rest_from_now(client, state, key)
+    else
+      state.drafts[key] = before -- refused: the service still has the one before
     end
     error(reply, 0)
   end
   if meta.date then state.skew = meta.date - os.time() end
-  local draft = { id = state.serial, price = reply.ccd_cost }
+  local draft = { id = state.serial, price = reply.ccd_cost, probe = options.probe, session = select(2, lineage()) }
   state.drafts[key] = draft
-  remember(client.key .. "|" .. key, draft.id)
+  if not draft.probe then remember(client.key .. "|" .. key, draft.id) end
   return draft
+end
+
+local function is_ours(draft, key)
+  local mine, session = lineage()
+  if draft.probe or draft.session ~= session then return false end
+  return mine[key] == draft.id or (mine[key] == nil and session == nil)
 end
 
 --- The last draft of the key, if the caller made it (or nobody in this process did: then {}).
@@ -201,7 +212,7 @@ function account.own_draft(client, operation, key, what)
   if draft.unclear then
     errors.invalid(("%s: it is unclear which estimate of %s the service has seen last; estimate again"):format(operation, what))
   end
-  if lineage()[client.key .. "|" .. key] ~= draft.id then
+  if not is_ours(draft, client.key .. "|" .. key) then
     errors.invalid(("%s: somebody else has estimated %s meanwhile, and the service would run that; estimate again, "
       .. "or use the call that does both under one lock"):format(operation, what))
   end

@@ -7,6 +7,7 @@
 local account = require "perigee.deai_account"
 local core = require "perigee.core.ops"
 local errors = require "perigee.error"
+local json = require "perigee.json"
 local service = require "perigee.service"
 local task = require "perigee.task"
 
@@ -106,23 +107,29 @@ local function unknown_job(client, name, price, intent)
   }
 end
 
---- createJob under the lock of its jobName; returns the jobID and its permit.  adopt: a lost reply may be
---- made good if exactly one new job of that name appeared.
+-- True if the service said that it took the job, and not which one it is.
+local function accepted_without_id(err)
+  local ok, reply = pcall(json.decode, err.body or "")
+  return ok and type(reply) == "table" and reply.code == 200
+end
+
+--- createJob under the lock of its jobName; returns the jobID and its permit.  A reply without jobID is made good
+--- if exactly one new job of that name appeared; adopt: a lost one too.
 function flows.submit_job(client, fields, options, price, adopt)
   local name, key = fields.jobName, "train|" .. fields.jobName
   local before = jobs_named(client, name)
   local reply, permit, err = service.pay(client, "create_job", fields, options, { key = name, price = price })
-  if reply and reply.jobID then return reply.jobID, permit end
+  if reply then return reply.jobID, permit end
+  local accepted = accepted_without_id(err)
   local job_id
-  if reply or (adopt and before and err.kind ~= "cancelled") then job_id = new_job(client, name, before) end
+  if accepted or (adopt and before and err.kind ~= "cancelled") then job_id = new_job(client, name, before) end
   if job_id then
-    if not reply then permit:answered("created", job_id) end
+    permit:answered("created", job_id)
     return job_id, permit
   end
-  local intent = permit:intent_id()
   permit:close()
-  if not reply then account.rest(client, key) end
-  return service.raise(not reply and err or unknown_job(client, name, price, intent), { jobName = name })
+  if not accepted then account.rest(client, key) end
+  return service.raise(accepted and unknown_job(client, name, price, err.intent) or err, { jobName = name })
 end
 
 local function start_reporting(options, result)
@@ -291,8 +298,9 @@ local function standard_probe(client, job_id, x_train)
     if not reply then error(err, 0) end
     return nil
   end
+  service.take_turn(client)
   local lock <close> = service.lock(client, "infer", job_id) -- luacheck: ignore 211
-  account.draft(client, "estimate_inference", "infer|" .. job_id, { data_path = x_train, jobID = job_id }, {})
+  account.draft(client, "estimate_inference", "infer|" .. job_id, { data_path = x_train, jobID = job_id }, { probe = true })
   return "estimate"
 end
 

@@ -37,6 +37,8 @@ local advice_by_code = {
 local unknown_advice = "Do not just run it again: look in the service's own list first whether it is there. "
   .. "perigee has not sent it a second time."
 
+local unpaid_advice = "Run it again once the service answers: nothing is charged for this call."
+
 local function sums_text(sums, field)
   local list = {}
   for _, sum in ipairs(sums or {}) do
@@ -54,8 +56,18 @@ local function run_money(sums)
   return text .. "."
 end
 
+-- Calls whose reply can be lost, and that are never charged.
+local UNPAID <const> = { upload = true, estimate_cnn = true, estimate_lstm = true, estimate_inference = true,
+  stop_job = true, delete_job = true }
+
+local function unpaid(err)
+  return err.service ~= nil and UNPAID[err.operation] == true
+end
+
 local function call_money(err)
-  if err.outcome == "unknown" then
+  if err.outcome == "unknown" and unpaid(err) then
+    return "It is unknown whether the service executed the call; it is not one that is charged."
+  elseif err.outcome == "unknown" then
     local price = err.price and (" (" .. tostring(err.price) .. ")") or ""
     return "It is unknown whether the service executed the call" .. price .. ": it may be charged, and stays held."
   elseif err.kind == "job_failed" then
@@ -150,7 +162,7 @@ function report.render(err, context)
     paragraph(lines, "where", where(err))
     local call = call_money(err)
     paragraph(lines, "money", (call and call .. "\n" or "") .. run_money(context.sums))
-    paragraph(lines, "do", err.hint or (err.outcome == "unknown" and unknown_advice)
+    paragraph(lines, "do", err.hint or (err.outcome == "unknown" and (unpaid(err) and unpaid_advice or unknown_advice))
       or advice_by_code[err.code] or advice[err.kind])
   else
     lines[1] = escape("perigee: " .. plain_message(err))

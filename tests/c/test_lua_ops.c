@@ -154,7 +154,7 @@ struct judge_case {
 static const struct judge_case judge_cases[] = {
     /* Distributed AI: the body decides, if the status lets it */
     {&deai_service, "create_job", 200, "{\"code\":200,\"msg\":\"ok\",\"jobID\":\"1\"}", "ok"},
-    {&deai_service, "create_job", 200, "{\"code\":200,\"msg\":\"ok\"}", "ok"},
+    {&deai_service, "create_job", 200, "{\"code\":200,\"msg\":\"ok\"}", "parse unknown false bad_reply"},
     {&deai_service, "create_job", 200, "{\"code\":500,\"msg\":\"no\"}", "api none false 500"},
     {&deai_service, "create_job", 200, "{\"code\":401,\"msg\":\"no\"}", "auth none false unauthorized"},
     {&deai_service, "create_job", 200, "{\"code\":403,\"msg\":\"no\"}", "auth none false forbidden"},
@@ -178,6 +178,8 @@ static const struct judge_case judge_cases[] = {
      "parse unknown false bad_reply"},
     {&deai_service, "estimate_inference", 500, "", "http unknown false 500"},
     {&deai_service, "estimate_inference", 200, "{\"code\":200,\"ccd_cost\":1.5}",
+     "parse unknown false bad_reply"},
+    {&deai_service, "estimate_inference", 200, "{\"code\":200,\"ccd_cost\":-5}",
      "parse unknown false bad_reply"},
     {&deai_service, "upload", 502, "", "http unknown false 502"},
     {&deai_service, "user", 502, "", "http none true 502"},

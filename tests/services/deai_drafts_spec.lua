@@ -89,6 +89,43 @@ describe("inference on one job", function()
     assert.truthy(task.spawn(function() return client:start_inference { jobID = ids[1] } end):wait())
   end)
 
+  it("lets the main task start what tasks of its own have estimated", function()
+    local here <close> = local_world.open {}
+    local client = here:deai()
+    local ids, paths, contents = prepare(here, client, 2, 1)
+
+    task.map(ids, function(id) return client:estimate_inference { jobID = id, data_path = paths[1] } end)
+    for _, id in ipairs(ids) do assert.truthy(client:start_inference { jobID = id }) end
+
+    check_ledger(here, contents, 2)
+  end)
+
+  it("never starts on the data of a probe, also if the same task has waited", function()
+    local here <close> = local_world.open { faults = "deai.submissions:error(500)" }
+    local client = here:deai()
+    local ids, paths = prepare(here, client, 1, 2)
+    here.world.deai.jobs[ids[1]].trained_at = 0
+    client:estimate_inference { jobID = ids[1], data_path = paths[2] }
+    client:wait_job(ids[1], { x_train = paths[1] })
+
+    assert.equal("invalid", helper.error_of(client.start_inference, client, { jobID = ids[1] }).kind)
+    assert.equal(0, #here:entries { kind = "inference" })
+  end)
+
+  it("keeps price and owner of a draft when a later estimate is refused", function()
+    local here <close> = local_world.open { faults = "deai.estimate_inference:error(400)=#2" }
+    local client = here:deai()
+    local ids, paths = prepare(here, client, 1, 1)
+    client:estimate_inference { jobID = ids[1], data_path = paths[1] }
+    local refused = task.spawn(function()
+      return helper.error_of(client.estimate_inference, client, { jobID = ids[1], data_path = paths[1] })
+    end)
+    assert.equal("none", refused:wait().outcome)
+
+    assert.equal("max_cost", helper.error_of(client.start_inference, client, { jobID = ids[1], max_cost = "0 CCD" }).code)
+    assert.truthy(client:start_inference { jobID = ids[1] })
+  end)
+
   it("mixes low-level calls and infer without mixing data", function()
     local here <close> = local_world.open { faults = "deai.estimate_inference:delay(10ms), deai.start_inference:delay(10ms)" }
     local client, other = here:deai(), here:deai()

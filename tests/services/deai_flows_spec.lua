@@ -105,6 +105,18 @@ describe("deai:train", function()
     assert.equal(here:entries { kind = "job" }[2].jobID, result.jobID)
   end)
 
+  it("leaves a create without a jobID unknown, and held, if the list does not show it", function()
+    local here <close> = local_world.open { faults = "deai.create_job:no_id, deai.jobs:error(503)" }
+    local limit = budget.new { total = "10 CCD" }
+
+    local err = helper.error_of(here:deai().train, here:deai(), cnn { budget = limit })
+
+    assert.equal("unknown", err.outcome)
+    assert.equal("no_job_id", err.code)
+    assert.equal("0 CCD", tostring(limit:spent()))
+    assert.equal(tostring(err.price), tostring(limit:unknown()))
+  end)
+
   it("takes over a job whose reply was lost if exactly one new one has its name", function()
     local here <close> = local_world.open { faults = "deai.create_job:drop_after=#2" }
     local client, limit = here:deai(), budget.new { total = "10 CCD" }

@@ -38,6 +38,13 @@ describe("report.render", function()
     end
   end)
 
+  it("does not speak of charges where none are made", function()
+    local text = report.render(errors.new { kind = "network", outcome = "unknown", message = "m", service = "deai",
+      operation = "upload" })
+    assert.is_nil(text:find("may be charged", 1, true))
+    assert.is_nil(text:find("Do not just run it again", 1, true))
+  end)
+
   it("prefers the hint that the error brings", function()
     local text = report.render(errors.new { kind = "auth", message = "m", hint = "first\nsecond" })
     assert.is_truthy(text:find("  do     first\n         second\n", 1, true))
