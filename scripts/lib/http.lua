@@ -93,6 +93,10 @@ local function run(method, url, options)
     errors.invalid("http: options must be a table, not " .. type(options))
   end
   local body, media_type = body_of(options)
+  local first = next(options)
+  if (first == "json" or first == "body") and next(options, first) == nil then
+    return core.request(method, url, nil, body, media_type) -- nothing else to read or check
+  end
   local progress = options.progress
   if progress == nil then return core.request(method, url, options, body, media_type) end
   if type(progress) ~= "function" then errors.invalid "http: progress must be a function" end
