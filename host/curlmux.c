@@ -19,9 +19,9 @@
 #include "host/mem.h"
 
 enum {
-    POOL_MAX = 256,
+    POOL_MAX = 1024,
     LIMIT_TICK_MS = 50,
-    KEPT_CONNECTIONS = 256,
+
     MUX_HANDLES = 2 /* timer, and async of the lookups */
 };
 
@@ -235,7 +235,8 @@ static void start_curl(struct curlmux *mux)
     curl_multi_setopt(mux->multi, CURLMOPT_SOCKETDATA, mux);
     curl_multi_setopt(mux->multi, CURLMOPT_TIMERFUNCTION, mux_timer_cb);
     curl_multi_setopt(mux->multi, CURLMOPT_TIMERDATA, mux);
-    curl_multi_setopt(mux->multi, CURLMOPT_MAXCONNECTS, (long)KEPT_CONNECTIONS);
+    /* fewer would close a connection at the end of each transfer once more than that are open */
+    curl_multi_setopt(mux->multi, CURLMOPT_MAXCONNECTS, (long)mux->config.total_max);
 }
 
 static void begin(struct curlmux_transfer *t)

@@ -4,8 +4,8 @@
  * connection only makes libcurl slower (38k requests/s with 64, 17k with 1,024).  So an origin starts with
  * a base that fills a fast server, and while requests queue the limit goes where the figures say:
  *
- *   this process mostly waiting  the server is what takes time: more, twice as many at each tick
- *   … but the last rise gained   the server is full: back, and ask again in two seconds
+ *   this process mostly waiting  the server is what takes time: more, half as much again at each tick
+ *   … but the last rise gained   the server is full: back, and ask again a little later
  *     nothing
  *   this process busy            more would cost, not gain: slowly back towards the base
  *
@@ -16,7 +16,7 @@
 enum {
     TICK_MS = 50,
     SLOW_TICK_MS = 500, /* patience with an origin that answers little or nothing */
-    HOLD_MS = 2000,
+    HOLD_MS = 400,
     ROUNDS = 3, /* answers for each connection that make a rate worth comparing */
     GUARANTEED = 8
 };
@@ -39,7 +39,7 @@ static void raise_limit(struct curlmux_host *host, double rate)
     unsigned most = host->mux->config.host_max;
     host->limit_before = host->limit;
     host->rate_before = rate;
-    host->limit *= 2;
+    host->limit += host->limit / 2 + 1;
     if (host->limit > most) host->limit = most;
     host->probing = host->limit > host->limit_before;
 }
