@@ -52,6 +52,15 @@ static int l_spawn(lua_State *L)
     return spawn(L, scope, 1);
 }
 
+/* spawn_in_task(f, ...) -> task: in the implicit scope of the current task, whatever scopes are open.  For
+ * what has a lifetime and a close of its own, like a server that is made under a deadline. */
+static int l_spawn_in_task(lua_State *L)
+{
+    struct task *t = check_current(L, "task.spawn");
+    check_may_spawn(L, t, "task.spawn");
+    return spawn(L, scope_implicit(t), 1);
+}
+
 /* detach(f, ...) -> task: in the root scope of the VM, which outlives the caller */
 static int l_detach(lua_State *L)
 {
@@ -256,6 +265,7 @@ static int l_random(lua_State *L)
 int luaopen_perigee_core_task(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"spawn", l_spawn},
+                                         {"spawn_in_task", l_spawn_in_task},
                                          {"detach", l_detach},
                                          {"current", l_current},
                                          {"cancelled", l_cancelled},

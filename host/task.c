@@ -276,6 +276,7 @@ static void task_drain(struct task *t)
 
 static void body_ended(struct task *t, int status, int results)
 {
+    drop_unparked_op(t); /* of a binding that raised after op_new: the last thing the body did */
     t->results = results;
     t->ok = status == LUA_OK && lua_toboolean(t->co, -results);
     if (status == LUA_OK) {

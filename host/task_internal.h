@@ -157,6 +157,7 @@ void scope_deinit(struct scope *scope);
 void scope_child_done(struct scope *scope, struct task *child);
 void scope_cancel_tasks(struct scope *scope, const char *reason, uint64_t grace_ms);
 struct scope *scope_innermost(struct task *t);
+struct scope *scope_implicit(struct task *t);
 void scope_remove(struct scope *scope);
 bool task_has_children(const struct task *t);
 

@@ -63,16 +63,21 @@ struct scope *scope_new(struct task *owner, uint64_t grace_ms)
     return scope;
 }
 
-/* Where a task's spawns go: the explicit scope opened last, else the implicit one. */
-struct scope *scope_innermost(struct task *t)
+struct scope *scope_implicit(struct task *t)
 {
-    for (struct scope *s = t->scopes; s; s = s->outer)
-        if (s->is_explicit && !s->closing) return s;
     for (struct scope *s = t->scopes; s; s = s->outer)
         if (!s->is_explicit) return s;
     struct scope *scope = mem_alloc(sizeof *scope);
     scope_init(scope, t->vm, t);
     return scope;
+}
+
+/* Where a task's spawns go: the explicit scope opened last, else the implicit one. */
+struct scope *scope_innermost(struct task *t)
+{
+    for (struct scope *s = t->scopes; s; s = s->outer)
+        if (s->is_explicit && !s->closing) return s;
+    return scope_implicit(t);
 }
 
 /* Takes the scope off its task; no child may be left.  A borrowed scope's memory goes with its userdata. */

@@ -200,7 +200,7 @@ local function serve(options)
   local own = {handler = options.handler, cancel_on_close = options.cancel_on_close}
   return setmetatable({
     port = listener:port(), url = listener:url(),
-    _listener = listener, _task = tasks.spawn(accept_all, listener, own),
+    _listener = listener, _task = tasks.spawn_in_task(accept_all, listener, own),
   }, Server)
 end
 

@@ -9,6 +9,15 @@ local serve = http.serve
 
 local function hello() return {body = "hello"} end
 
+describe("a server", function()
+  it("made under a deadline outlives it, and goes on until it is closed", function()
+    local server <close> = require("perigee.task").deadline("30s", require("perigee.http").serve,
+      {handler = function() return {status = 204} end})
+
+    assert.equal(204, require("perigee.http").get(server.url).status)
+  end)
+end)
+
 describe("http.serve", function()
   describe("a handler", function()
     it("is given all of the request", function()
