@@ -97,16 +97,15 @@ describe("the callback receiver", function()
   end)
 
   it("is found behind a proxy, with or without the path that the proxy was given", function()
-    receiver:close()
-    receiver = callback.receiver {public_url = "https://example.org/hooks/"}
-    port = tonumber(receiver.url:match ":(%d+)$")
-    local url = receiver:register "a"
+    local proxied <close> = callback.receiver {public_url = "https://example.org/hooks/"}
+    port = tonumber(proxied.url:match ":(%d+)$")
+    local url = proxied:register "a"
     local segment = url:match "^https://example%.org/hooks/(%x+)$"
 
     assert.equal(200, talk.once(port, "POST", "/" .. segment, nil, "{}").status)
-    assert.same({}, receiver:wait("a", 5))
+    assert.same({}, proxied:wait("a", 5))
     assert.equal(200, talk.once(port, "POST", "/hooks/" .. segment .. "?b=1&a=2", nil, "{}").status)
-    assert.same({}, receiver:wait("a", 5))
+    assert.same({}, proxied:wait("a", 5))
   end)
 
   it("refuses a URL that the service would cut, and options that make no sense", function()
