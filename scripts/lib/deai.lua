@@ -84,7 +84,9 @@ end
 
 --- One inference: {tx_hash, result, submitTime, ccd_cost, done}; what is not known yet is nil.
 function Client:inference(infer_id, options)
-  return flows.row(by_id(self, "inference", "id", infer_id, options, service.read_status))
+  local row = flows.row(by_id(self, "inference", "id", infer_id, options, service.read_status))
+  flows.book(self, math.tointeger(tonumber(infer_id)), row)
+  return row
 end
 
 local List = { __name = "perigee.deai.list" }
@@ -186,9 +188,7 @@ function Client:start_inference(t)
   service.paid_options(options)
   local lock <close> = service.lock(self, "infer", fields.jobID) -- luacheck: ignore 211
   local draft = account.own_draft(self, "deai.start_inference", "infer|" .. fields.jobID, "jobID " .. fields.jobID)
-  local infer_id, permit = flows.submit_inference(self, fields, options, draft.price)
-  permit:close()
-  return infer_id
+  return flows.submit_inference(self, fields, options, draft.price)
 end
 
 Client.train = flows.train

@@ -132,8 +132,21 @@ function flows.submit_job(client, fields, options, price, adopt)
   return service.raise(accepted and unknown_job(client, name, price, err.intent) or err, { jobName = name })
 end
 
-local function start_reporting(options, result)
-  if options.on_start then service.check_type("on_start", options.on_start, "function")(result) end
+-- What has been started goes on, and whoever stops waiting for it is told.
+local function leave(client, id, err)
+  service.leave {
+    service = "deai", id = id, account = client.account, how = "cannot be stopped", why = errors.is(err) and err.kind or "error",
+  }
+end
+
+-- Tells the script what was started; the job goes on whatever the script makes of it.
+local function start_reporting(client, options, result, id)
+  if not options.on_start then return end
+  local ok, err = pcall(options.on_start, result)
+  if not ok then
+    leave(client, id, err)
+    error(err, 0)
+  end
 end
 
 --- Estimate, gate and create under one lock: {jobID, jobName, price}.  With wait = true until it is trained.
@@ -144,6 +157,7 @@ function flows.train(client, t)
   core.check("deai", estimate, parts[1], { local_files = true, name = "deai.train" })
   local create = core.check("deai", "create_job", parts[2], { name = "deai.train" })
   local call = service.paid_options(options)
+  if options.on_start then service.check_type("on_start", options.on_start, "function") end
   local timeout = service.seconds("deai.train: timeout", options.timeout, JOB_TIMEOUT)
   local draft_fields = flows.upload_files(client, estimate, parts[1], options)
   local result = { jobName = create.jobName }
@@ -155,7 +169,7 @@ function flows.train(client, t)
     permit:close() -- no charge of a training is ever reported: it is settled at its price
   end
   service.annotated({ jobID = result.jobID, jobName = result.jobName, price = result.price }, function()
-    start_reporting(options, result)
+    start_reporting(client, options, result, result.jobID)
     if options.wait then
       flows.wait_job(client, result.jobID, { timeout = timeout, probe = options.probe, x_train = draft_fields.x_train })
     end
@@ -195,17 +209,29 @@ local function note_start(client, job_id)
   state.starts[job_id] = starts
 end
 
---- inference under the lock of its jobID; returns the infer_id and its permit.
+--- inference under the lock of its jobID; returns the infer_id.  What it costs stays held until the service reports
+--- the charge.
 function flows.submit_inference(client, fields, options, price)
   local since = os.time() + account.state(client).skew
   local reply, permit, err = service.pay(client, "start_inference", fields, options, { key = fields.jobID, price = price })
   if reply then
     note_start(client, fields.jobID)
-    return reply.infer_id, permit
+    account.state(client).open[reply.infer_id] = permit
+    return reply.infer_id
   end
   permit:close()
   account.rest(client, "infer|" .. fields.jobID, start_shows(client, fields.jobID, since))
   return service.raise(err, { jobID = fields.jobID })
+end
+
+--- Settles an inference that is done at the charge that its row reports.
+function flows.book(client, infer_id, row)
+  local open = account.state(client).open
+  local permit = open[infer_id]
+  if not permit or not row.done then return end
+  open[infer_id] = nil
+  if row.ccd_cost then permit:settle(row.ccd_cost) end
+  permit:close()
 end
 
 local function infer_fields(t)
@@ -223,24 +249,22 @@ end
 function flows.infer(client, t)
   local estimate, start, options = infer_fields(t)
   local call = service.paid_options(options)
+  if options.on_start then service.check_type("on_start", options.on_start, "function") end
   local timeout = service.seconds("deai.infer: timeout", options.timeout, INFERENCE_TIMEOUT)
   local draft_fields = flows.upload_files(client, "estimate_inference", estimate, options)
   local result = { jobID = start.jobID }
-  local permit
   do
     local lock <close> = service.lock(client, "infer", start.jobID) -- luacheck: ignore 211
     result.price = account.draft(client, "estimate_inference", "infer|" .. start.jobID, draft_fields, {}).price
-    result.infer_id, permit = flows.submit_inference(client, start, call, result.price)
+    result.infer_id = flows.submit_inference(client, start, call, result.price)
   end
-  local held <close> = permit -- luacheck: ignore 211
   service.annotated({ jobID = result.jobID, infer_id = result.infer_id, price = result.price }, function()
-    start_reporting(options, result)
+    start_reporting(client, options, result, result.infer_id)
     if options.wait == false then return end
     for name, value in pairs(flows.wait_inference(client, result.infer_id, { timeout = timeout })) do
       result[name] = value
     end
   end)
-  if result.ccd_cost then permit:settle(result.ccd_cost) end
   return result
 end
 
@@ -250,9 +274,7 @@ end
 local function waiting(client, id_field, id, wait)
   local ok, result = pcall(wait)
   if ok then return result end
-  if errors.is(result) then
-    service.leave { service = "deai", id = id, account = client.account, how = "cannot be stopped", why = result.kind }
-  end
+  leave(client, id, result)
   return service.raise(result, { [id_field] = id, service = "deai" })
 end
 
@@ -283,7 +305,8 @@ function flows.wait_inference(client, infer_id, options)
     }, function()
       local row = flows.row((service.call(client, "inference", exact, {})))
       if not row.done then return nil end
-      row.infer_id, row.done = infer_id, nil
+      flows.book(client, exact.id, row)
+      row.infer_id, row.done = exact.id, nil
       return row
     end)
   end)

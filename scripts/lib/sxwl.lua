@@ -63,9 +63,7 @@ function Client:create_job(t)
   local parts, options = core.split("sxwl", "create_job", t)
   local fields = core.check("sxwl", "create_job", parts[1])
   service.paid_options(options)
-  local job_id, permit = flows.submit(self, fields, options)
-  permit:close()
-  return job_id
+  return flows.submit(self, fields, options)
 end
 
 --- How a job is doing: {status = "working" | "success" | "fail", url}.  An unknown job is api/not_found.
@@ -73,6 +71,7 @@ function Client:job_status(job_id, options)
   options = service.check_options("sxwl.job_status", options, { "timeout" })
   local fields = core.check("sxwl", "job_status", { job_id = job_id })
   local reply = service.read_status(self, "job_status", fields, options)
+  if reply.status == "fail" then flows.settle(self, job_id) end
   return { job_id = job_id, status = reply.status, url = flows.url_of(reply) }
 end
 
@@ -81,6 +80,7 @@ function Client:stop_job(job_id, options)
   options = service.check_options("sxwl.stop_job", options, { "timeout" })
   local fields = core.check("sxwl", "stop_job", { job_id = job_id })
   service.read(self, "stop_job", fields, options)
+  flows.settle(self, job_id)
 end
 
 --- GPU types with the service's own price for an hour: {{gpuProd=, amount=}, …}.  `unavailable` where not offered.

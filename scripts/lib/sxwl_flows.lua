@@ -32,7 +32,7 @@ end
 
 -- ---- submit ------------------------------------------------------------------------------------------------------
 
---- create_job of exact fields; returns the job_id and its permit.
+--- create_job of exact fields; returns the job_id.  Its worst case stays held until the end of the job is seen.
 function flows.submit(client, fields, options)
   local worst, missing = price.worst_case(client.prices, fields)
   local reply, permit = service.pay_or_raise(client, "create_job", fields, options, {
@@ -44,8 +44,20 @@ function flows.submit(client, fields, options)
     hourly = client.prices[fields.gpuType],
     gpus = fields.gpuNumber,
     worst = worst,
+    permit = permit,
   }
-  return reply.job_id, permit
+  return reply.job_id
+end
+
+--- Books what a job has cost until now, once its end is seen or made; nil for a job that is not ours or unpriced.
+function flows.settle(client, job_id)
+  local seen = client.jobs_seen[job_id]
+  if not seen then return nil end
+  client.jobs_seen[job_id] = nil
+  local cost = price.derived(seen.hourly, seen.gpus, clock.now() - seen.created, seen.worst)
+  if cost and seen.permit:state() == "created" then seen.permit:settle(cost, true) end
+  seen.permit:close()
+  return cost
 end
 
 local function least_limit(options)
@@ -149,7 +161,7 @@ local SIGNALS <const> = { interrupted = true, terminated = true, ["hung up"] = t
 
 -- Stop when a person has pressed Ctrl-C on a terminal, or --on-interrupt says so; else leave.
 local function what_on_cancel(err, wish)
-  if err.kind ~= "cancelled" then return "leave" end
+  if not errors.is(err, "cancelled") then return "leave" end
   if wish then return wish end
   if not SIGNALS[err.reason] then return "leave" end
   local set = require "perigee.config".option "on_interrupt"
@@ -173,7 +185,7 @@ local function leave(client, job_id, err, wish)
     end
   end
   service.leave {
-    service = "sxwl", id = job_id, why = err.kind, worst_cost = worst_text(seen),
+    service = "sxwl", id = job_id, why = errors.is(err) and err.kind or "error", worst_cost = worst_text(seen),
     how = ([[perigee run -e 'require"perigee.sxwl".client{}:stop_job"%s"']]):format(job_id),
   }
   return false
@@ -241,7 +253,7 @@ local function wait_for_end(client, job_id, options)
     end
     local now = clock.now()
     return {
-      job_id = job_id, status = reply.status, url = url, seen_at = now,
+      job_id = job_id, status = reply.status, url = url,
       at_deadline = reply.status == "success" and deadline ~= nil and now >= deadline or nil,
     }
   end)
@@ -254,23 +266,23 @@ local function failed(job_id, cost)
   }
 end
 
--- wait_for_end, with what leaving it early means; settle(ended_at) books what the job cost.
-local function wait_or_leave(client, job_id, options, settle)
-  local ok, ended = pcall(wait_for_end, client, job_id, options)
+-- before() and then wait_for_end, with what leaving them early means; a job whose end is seen is settled.
+local function wait_or_leave(client, job_id, options, before)
+  local ok, ended = pcall(function()
+    if before then before() end
+    return wait_for_end(client, job_id, options)
+  end)
   if not ok then
-    if errors.is(ended) then
-      if ended.code ~= "not_found" and leave(client, job_id, ended, options.on_cancel) then settle(clock.now()) end
-    end
+    local gone = errors.is(ended) and ended.code == "not_found"
+    if not gone and leave(client, job_id, ended, options.on_cancel) then flows.settle(client, job_id) end
     return service.raise(ended, { job_id = job_id })
   end
-  ended.cost = settle(ended.seen_at)
-  ended.seen_at = nil
-  client.jobs_seen[job_id] = nil
+  ended.cost = flows.settle(client, job_id)
   if ended.status == "fail" then error(failed(job_id, ended.cost), 0) end
   return ended
 end
 
---- Waits for the end of a job: {job_id, status = "success", url, at_deadline}; raises job_failed.
+--- Waits for the end of a job: {job_id, status = "success", url, cost, at_deadline}; raises job_failed.
 function flows.wait(client, job_id, options)
   options = service.check_options("sxwl.wait", options, { "timeout", "on_cancel", "on_status" })
   core.check("sxwl", "job_status", { job_id = job_id }, { name = "sxwl.wait" })
@@ -278,20 +290,10 @@ function flows.wait(client, job_id, options)
     timeout = service.seconds("sxwl.wait: timeout", options.timeout, WAIT_TIMEOUT),
     on_cancel = check_on_cancel("sxwl.wait", options.on_cancel),
     on_status = options.on_status and service.check_type("sxwl.wait: on_status", options.on_status, "function"),
-  }, function() end)
+  })
 end
 
 -- ---- run ---------------------------------------------------------------------------------------------------------
-
--- Books the derived cost with the permit and returns it.
-local function settler(client, job_id, permit)
-  return function(ended_at)
-    local seen = client.jobs_seen[job_id]
-    local cost = seen and price.derived(seen.hourly, seen.gpus, ended_at - seen.created, seen.worst)
-    if cost and permit:state() == "created" then permit:settle(cost, true) end
-    return cost
-  end
-end
 
 -- The receiver that --listen and --public-url ask for; it lives as long as the script.
 local function process_receiver()
@@ -334,17 +336,15 @@ local function run_once(client, fields, options, attempt)
   local exact = core.check("sxwl", "create_job", bounded(client, fields, options), { name = "sxwl.run" })
   local default = exact.stopTime and math.max(WAIT_TIMEOUT, exact.stopTime * 60 + AFTER_STOP) or WAIT_TIMEOUT
   local registration <close>, bell = with_callback(client, exact, options) -- luacheck: ignore 211
-  local job_id, permit = flows.submit(client, exact, options)
-  local held <close> = permit -- luacheck: ignore 211
-  if options.on_start then
-    service.annotated({ job_id = job_id }, options.on_start, { job_id = job_id, price = permit:price(), attempt = attempt })
-  end
+  local job_id = flows.submit(client, exact, options)
   return wait_or_leave(client, job_id, {
     timeout = service.seconds("sxwl.run: timeout", options.timeout, default),
     bell = bell,
     on_cancel = options.on_cancel,
     on_status = options.on_status,
-  }, settler(client, job_id, permit))
+  }, options.on_start and function()
+    options.on_start { job_id = job_id, price = client.jobs_seen[job_id].worst, attempt = attempt }
+  end)
 end
 
 -- Several attempts share one max_cost: each may use what the others have left.

@@ -226,6 +226,31 @@ describe("deai:infer", function()
     assert.equal(tostring(result.ccd_cost), tostring(limit:spent()))
   end)
 
+  it("holds the price of a low-level start until the charge is read, and settles at that", function()
+    local here <close> = local_world.open {}
+    local client, limit = here:deai(), budget.new { total = "10 CCD" }
+    local job_id = trained(here, client)
+    local price = client:estimate_inference { jobID = job_id, data_path = deai.file(data "input") }
+
+    local infer_id = client:start_inference { jobID = job_id, budget = limit }
+    assert.same({ tostring(price), "0 CCD" }, { tostring(limit:held()), tostring(limit:spent()) })
+    local row = client:wait_inference(infer_id)
+
+    assert.same({ "0 CCD", tostring(row.ccd_cost) }, { tostring(limit:held()), tostring(limit:spent()) })
+  end)
+
+  it("names the job that goes on when on_start raises", function()
+    local here <close> = local_world.open {}
+    local client = here:deai()
+    local job_id = trained(here, client)
+    local before = #service.left_behind()
+
+    local ok = pcall(client.infer, client, { jobID = job_id, file = data "input", on_start = function() error "no" end })
+
+    assert.is_false(ok)
+    assert.equal(before + 1, #service.left_behind())
+  end)
+
   it("takes data_path or file, not both", function()
     local here <close> = local_world.open {}
     local client = here:deai()

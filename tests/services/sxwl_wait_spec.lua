@@ -192,6 +192,29 @@ describe("sxwl:wait", function()
   end)
 end)
 
+describe("the money of a job created low-level", function()
+  it("is held at its worst case until wait sees the end, then derived", function()
+    local here <close> = world()
+    local client, limit = here:sxwl { prices = PRICES }, budget.new { total = "100 CNY" }
+
+    local job_id = client:create_job(spec { budget = limit })
+    assert.same({ "5 CNY", "0 CNY" }, { tostring(limit:held()), tostring(limit:spent()) })
+    local result = client:wait(job_id)
+
+    assert.equal("1 CNY", tostring(result.cost))
+    assert.same({ "0 CNY", "1 CNY" }, { tostring(limit:held()), tostring(limit:spent()) })
+  end)
+
+  it("is derived when the job is stopped", function()
+    local here <close> = world(nil, 0)
+    local client, limit = here:sxwl { prices = PRICES }, budget.new { total = "100 CNY" }
+
+    client:stop_job(client:create_job(spec { budget = limit }))
+
+    assert.same({ "0 CNY", "1 CNY" }, { tostring(limit:held()), tostring(limit:spent()) })
+  end)
+end)
+
 describe("leaving sxwl:run", function()
   local function interrupted(client, fields, reason, here)
     local reads = #here:entries { kind = "call", operation = "job_status" }
@@ -224,6 +247,17 @@ describe("leaving sxwl:run", function()
     assert.equal(err.job_id, left[#left].id)
     assert.equal("5 CNY", left[#left].worst_cost)
     assert.truthy(left[#left].how:find(err.job_id, 1, true))
+  end)
+
+  it("names the job that goes on when on_start or on_status raises", function()
+    local here <close> = world(nil, 0)
+    local client = here:sxwl { prices = PRICES }
+    local before = #service.left_behind()
+
+    assert.is_false(pcall(client.run, client, spec { on_start = function() error "no" end }))
+    assert.is_false(pcall(client.run, client, spec { on_status = function() error "no" end }))
+
+    assert.equal(before + 2, #service.left_behind())
   end)
 
   it("leaves the job without a terminal, and on a time-out", function()
