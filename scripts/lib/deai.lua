@@ -34,7 +34,7 @@ function deai.client(options)
     budget = options.budget,
     timeout = options.timeout,
     transport = options.transport,
-    status_rate = options.status_rate and service.check_type("deai.client: status_rate", options.status_rate, "number"),
+    status_rate = service.rate("deai.client: status_rate", options.status_rate),
   })
   core.secret(password)
   client.password = password

@@ -19,6 +19,7 @@ local time = require "perigee.time"
 local service = {}
 
 local STATUS_RATE <const> = 5 -- status reads a second for each service, all clients together
+local MOST_LEFT <const> = 1000 -- jobs left behind that the end of a run can name
 local ANSWER_GRACE <const> = 15 -- seconds a paid request may still wait for its answer after a cancel
 local FIRST_POLL <const>, POLL_FACTOR <const>, LAST_POLL <const>, POLL_JITTER <const> = 2, 1.5, 60, 0.2
 
@@ -60,6 +61,15 @@ function service.check_type(where, value, ...)
     if type(value) == wanted then return value end
   end
   return errors.invalid(("%s must be a %s, not a %s"):format(where, table.concat({ ... }, " or a "), type(value)))
+end
+
+--- A rate: more than 0 a second, or nil.
+function service.rate(where, value)
+  if value == nil then return nil end
+  if type(value) ~= "number" or not (value > 0 and value < math.huge) then
+    errors.invalid(where .. " must be a number of more than 0 a second")
+  end
+  return value
 end
 
 --- Seconds of a duration option ("5m", 300), or the default.
@@ -330,6 +340,7 @@ end
 function service.leave(entry)
   local left = service.shared("left", function() return {} end)
   left[#left + 1] = entry
+  if #left > MOST_LEFT then table.remove(left, 1) end
   log.warn("job.goes_on", entry)
 end
 

@@ -38,7 +38,7 @@ function sxwl.client(options)
     budget = options.budget,
     timeout = options.timeout,
     transport = options.transport,
-    status_rate = options.status_rate and service.check_type("sxwl.client: status_rate", options.status_rate, "number"),
+    status_rate = service.rate("sxwl.client: status_rate", options.status_rate),
   })
   client.conn:token(bare_token(token))
   client.prices = price.read_table(service.setting(options.prices, "sxwl.prices"))
@@ -71,7 +71,7 @@ function Client:job_status(job_id, options)
   options = service.check_options("sxwl.job_status", options, { "timeout" })
   local fields = core.check("sxwl", "job_status", { job_id = job_id })
   local reply = service.read_status(self, "job_status", fields, options)
-  if reply.status == "fail" then flows.settle(self, job_id) end
+  if reply.status == "fail" or reply.status == "success" then flows.settle(self, job_id, true) end
   return { job_id = job_id, status = reply.status, url = flows.url_of(reply) }
 end
 

@@ -50,14 +50,18 @@ function flows.submit(client, fields, options)
 end
 
 --- Books what a job has cost until now, once its end is seen or made; nil for a job that is not ours or unpriced.
-function flows.settle(client, job_id)
+--- keep: what is known of the job stays, for a wait that may follow.
+function flows.settle(client, job_id, keep)
   local seen = client.jobs_seen[job_id]
   if not seen then return nil end
-  client.jobs_seen[job_id] = nil
-  local cost = price.derived(seen.hourly, seen.gpus, clock.now() - seen.created, seen.worst)
-  if cost and seen.permit:state() == "created" then seen.permit:settle(cost, true) end
-  seen.permit:close()
-  return cost
+  if not keep then client.jobs_seen[job_id] = nil end
+  if seen.permit then
+    seen.cost = price.derived(seen.hourly, seen.gpus, clock.now() - seen.created, seen.worst)
+    if seen.cost and seen.permit:state() == "created" then seen.permit:settle(seen.cost, true) end
+    seen.permit:close()
+    seen.permit = nil
+  end
+  return seen.cost
 end
 
 local function least_limit(options)

@@ -211,6 +211,29 @@ describe("deai.client: reads", function()
     assert.equal("j3", client:job(client:jobs({ pageNo = 3, pageSize = 1 })().jobID).jobName)
   end)
 
+  it("lists the submissions of a trained job, and its inferences", function()
+    local here <close> = local_world.open {}
+    local client = here:deai { status_rate = 50 }
+    local path = client:upload(write(helper.tmpdir(), "x.csv", "1"))
+    local job_id = client:train({ model = "LSTM", jobName = "j", x_train = path }).jobID
+    assert.equal(0, #client:submissions(job_id):all())
+    here.now = local_world.stepping(30, 2000)
+    for _ = 1, 3 do client:infer { jobID = job_id, data_path = path } end
+
+    assert.equal(1, #client:submissions(job_id):all())
+    local rows = client:inferences(job_id, { pageSize = 2 }):all()
+    assert.equal(3, #rows)
+    assert.is_true(rows[1].submitTime > rows[3].submitTime)
+    assert.truthy(rows[1].ccd_cost:decimal())
+  end)
+
+  it("refuses a rate of status reads that is none", function()
+    local here <close> = local_world.open {}
+    for _, rate in ipairs { 0, -1, 0 / 0, math.huge } do
+      assert.equal("invalid", helper.error_of(here.deai, here, { status_rate = rate }).kind)
+    end
+  end)
+
   it("names the nearest field and method", function()
     local here <close> = local_world.open {}
     local client = here:deai()

@@ -205,6 +205,19 @@ describe("the money of a job created low-level", function()
     assert.same({ "0 CNY", "1 CNY" }, { tostring(limit:held()), tostring(limit:spent()) })
   end)
 
+  it("is derived once job_status shows the end, and wait still knows the job", function()
+    local here <close> = world()
+    local client, limit = here:sxwl { prices = PRICES }, budget.new { total = "100 CNY" }
+    local job_id = client:create_job(spec { budget = limit })
+    here.now = local_world.stepping(1, 100000)
+
+    assert.equal("success", client:job_status(job_id).status)
+    assert.same({ "0 CNY", "1 CNY" }, { tostring(limit:held()), tostring(limit:spent()) })
+
+    assert.equal("1 CNY", tostring(client:wait(job_id).cost))
+    assert.equal("1 CNY", tostring(limit:spent()))
+  end)
+
   it("is derived when the job is stopped", function()
     local here <close> = world(nil, 0)
     local client, limit = here:sxwl { prices = PRICES }, budget.new { total = "100 CNY" }
