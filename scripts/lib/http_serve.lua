@@ -85,6 +85,9 @@ local function check_answer(answer)
   if answer.drop ~= nil and answer.drop ~= "before" and answer.drop ~= "after" then
     invalid("the handler's answer: drop is \"before\" or \"after\", not %s", tostring(answer.drop))
   end
+  if answer.stream ~= nil and type(answer.stream) ~= "function" then
+    invalid("the handler's answer: stream is a function(write), not a %s", type(answer.stream))
+  end
 end
 
 -- {Name = value or list of values} -> {name, value, name, value, …}, in an order that does not change

@@ -75,11 +75,11 @@ describe("http.serve", function()
       local answers = {
         nil, "text", {bodi = "x"}, {status = 99}, {status = "200"}, {body = 5}, {body = "x", json = {}}, {drop = "sometimes"},
         {headers = {["X-A"] = "1\r\nX-B: 2"}}, {headers = {["Content-Length"] = "9"}}, {json = print},
-        {headers = {["X-A"] = "nul\0"}},
+        {headers = {["X-A"] = "nul\0"}}, {stream = "text"},
       }
       local srv <close> = serve {handler = function(request) return answers[tonumber(request.query.i)] end}
 
-      for i = 1, 12 do
+      for i = 1, 13 do
         assert.equal(500, talk.once(srv.port, "GET", "/?i=" .. i).status, "answer " .. i)
       end
     end)
