@@ -210,6 +210,28 @@ static bool push_revealed(lua_State *L, int index)
     return bytes != NULL;
 }
 
+/* [-0, +0, e] */
+static void check_readable(const struct checking *c, const char *path)
+{
+    if (access(path, R_OK) != 0) REFUSE(c, "\"%.200s\" cannot be read: %s", path, strerror(errno));
+}
+
+/* [-0, +1, e] the value at index if it is a deai.file, whose file must be there; or nothing and false. */
+static bool push_local_file(const struct checking *c, int index)
+{
+    lua_State *L = c->L;
+    if (luaL_getmetafield(L, index, "__name") == LUA_TNIL) return false;
+    const char *name = luax_string(L, -1, NULL);
+    bool marked = name && strcmp(name, OPS_FILE_CLASS) == 0;
+    lua_pop(L, 1);
+    if (!marked) return false;
+    const char *path = lua_getfield(L, index, "path") == LUA_TSTRING ? lua_tostring(L, -1) : "";
+    check_readable(c, path);
+    lua_pop(L, 1);
+    lua_pushvalue(L, index);
+    return true;
+}
+
 /* [-0, +1, e] */
 static void push_string(const struct checking *c, int index)
 {
@@ -217,19 +239,17 @@ static void push_string(const struct checking *c, int index)
     const struct ops_field *f = c->field;
     if (push_revealed(L, index)) index = lua_gettop(L);
     if (lua_type(L, index) != LUA_TSTRING) {
-        if (f->type == OPS_PATH && (c->flags & OPS_LOCAL_FILES) &&
-            luaL_getmetafield(L, index, "__name") == LUA_TSTRING) {
-            bool marked = strcmp(lua_tostring(L, -1), OPS_FILE_CLASS) == 0;
-            lua_pop(L, 1);
-            if (marked) {
-                lua_pushvalue(L, index);
-                return;
-            }
-        }
+        if (f->type == OPS_PATH && (c->flags & OPS_LOCAL_FILES) && push_local_file(c, index)) return;
         REFUSE(c, "must be a string, not %s", described(L, index));
     }
     size_t n;
     const char *s = lua_tolstring(L, index, &n);
+    if (f->type == OPS_FILE) { /* any bytes, as the file system has them */
+        if (strlen(s) != n) REFUSE(c, "must not contain a %s byte", "zero");
+        check_readable(c, s);
+        lua_pushvalue(L, index);
+        return;
+    }
     check_text(c, s, n);
     if (f->type == OPS_URL && strncmp(s, "http://", 7) != 0 && strncmp(s, "https://", 8) != 0)
         REFUSE(c, "must be a full address that starts with %s", "http:// or https://");
@@ -238,8 +258,6 @@ static void push_string(const struct checking *c, int index)
                "names a file on this machine, but the service wants a path of its own: upload it first, "
                "or write deai.file \"%.200s\"",
                s);
-    if (f->type == OPS_FILE && access(s, R_OK) != 0)
-        REFUSE(c, "\"%.200s\" cannot be read: %s", s, strerror(errno));
     lua_pushvalue(L, index);
 }
 

@@ -231,7 +231,8 @@ end
 -- What the service is told the file is called: unique for its content, and safe in a header and a path.
 local function remote_name(path, hash)
   local base = path:match "[^/]*$":gsub('[%c"\\/:*?<>|]', "_")
-  if #base > 200 then base = base:sub(-200) end
+  if not utf8.len(base) then base = base:gsub("[\x80-\xff]", "_") end
+  if #base > 200 then base = base:sub(-200):gsub("^[\x80-\xbf]+", "") end
   return hash:sub(1, 8) .. "-" .. base
 end
 

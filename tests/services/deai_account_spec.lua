@@ -322,6 +322,22 @@ describe("deai:upload", function()
     assert.equal(1, #here:entries { kind = "upload" })
   end)
 
+  it("gives every file a name that a header and a path can hold", function()
+    local here <close> = local_world.open {}
+    local client, folder = here:deai(), helper.tmpdir()
+    for _, name in ipairs { 'a"b.csv', "数据.csv", "bad\xff.csv", ("é"):rep(120) .. ".csv", "new\nline.csv" } do
+      client:upload(write(folder, name, name))
+    end
+
+    for _, entry in ipairs(here:entries { kind = "upload" }) do
+      assert.truthy(utf8.len(entry.file_name))
+      assert.is_true(#entry.file_name <= 209)
+      assert.is_nil(entry.file_name:find '[%c"/\\]')
+      assert.truthy(entry.file_name:find "^%x%x%x%x%x%x%x%x%-.*%.csv$")
+    end
+    assert.equal(5, #here:entries { kind = "upload" })
+  end)
+
   it("refuses a file that cannot be read before anything is sent", function()
     local here <close> = local_world.open {}
     local client = here:deai()

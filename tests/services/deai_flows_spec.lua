@@ -69,6 +69,7 @@ describe("deai:train", function()
       helper.error_of(client.train, client, cnn { epochs = 2 }).message)
     assert.truthy(helper.error_of(client.train, client, cnn { model = "RNN" }).message:find 'must be "CNN" or "LSTM"')
     assert.truthy(helper.error_of(client.train, client, cnn { x_train = data "x" }).message:find "deai.file")
+    assert.truthy(helper.error_of(client.train, client, cnn { y_train = deai.file "/nowhere" }).message:find "cannot be read")
     assert.equal(0, #here:entries { kind = "call" })
   end)
 
