@@ -104,19 +104,42 @@ char *buf_take(struct buf *b, size_t *len)
     return data;
 }
 
-size_t buf_utf8_length(const unsigned char *s, size_t n)
+size_t buf_utf8_decode(const char *s, size_t n, uint32_t *code_point)
 {
-    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t len = s[0] < 0x80 ? 1 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc0 ? 2 : 0;
-    if (len == 0 || len > n || s[0] > 0xf4) return 0;
-    if (len == 1) return 1;
-    uint32_t code = s[0] & (0xff >> (len + 1));
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    unsigned char lead = (unsigned char)s[0];
+    size_t len = lead < 0x80 ? 1 : lead < 0xc0 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf8 ? 4 : 0;
+    if (len == 0 || len > n) return 0;
+    uint32_t value = len == 1 ? lead : lead & (0x7fU >> len);
     for (size_t i = 1; i < len; i++) {
-        if ((s[i] & 0xc0) != 0x80) return 0;
-        code = code << 6 | (s[i] & 0x3f);
+        unsigned char next = (unsigned char)s[i];
+        if ((next & 0xc0) != 0x80) return 0;
+        value = value << 6 | (next & 0x3f);
     }
-    if (code < least[len] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return 0;
+    if (value < least[len] || value > 0x10ffff || (value >= 0xd800 && value <= 0xdfff)) return 0;
+    if (code_point) *code_point = value;
     return len;
+}
+
+bool buf_utf8_valid(const char *s, size_t n)
+{
+    for (size_t i = 0, len; i < n; i += len) {
+        len = (unsigned char)s[i] < 0x80 ? 1 : buf_utf8_decode(s + i, n - i, NULL);
+        if (len == 0) return false;
+    }
+    return true;
+}
+
+void buf_put_percent(struct buf *b, const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char c = s[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (plain || c == '-' || c == '.' || c == '_' || c == '~')
+            buf_putc(b, c);
+        else
+            buf_printf(b, "%%%02X", (unsigned char)c);
+    }
 }
 
 static void put_json_ascii(struct buf *b, unsigned char c)
@@ -136,7 +159,7 @@ static void put_json_ascii(struct buf *b, unsigned char c)
 }
 
 /* Bytes at the start of s that stand for themselves in a JSON string. */
-static size_t plain_run(const unsigned char *s, size_t n)
+static size_t plain_run(const char *s, size_t n)
 {
     size_t i = 0;
     while (i < n && s[i] >= 0x20 && s[i] < 0x7f && s[i] != '"' && s[i] != '\\') i++;
@@ -145,17 +168,16 @@ static size_t plain_run(const unsigned char *s, size_t n)
 
 void buf_put_json_string(struct buf *b, const char *s, size_t n)
 {
-    const unsigned char *p = (const unsigned char *)s;
     buf_putc(b, '"');
     for (size_t i = 0; i < n;) {
-        size_t len = plain_run(p + i, n - i);
-        if (len == 0) len = buf_utf8_length(p + i, n - i);
+        size_t len = plain_run(s + i, n - i);
+        if (len == 0) len = buf_utf8_decode(s + i, n - i, NULL);
         if (len == 0)
             buf_puts(b, "\\ufffd");
         else if (len == 1)
-            put_json_ascii(b, p[i]);
+            put_json_ascii(b, (unsigned char)s[i]);
         else
-            buf_append(b, p + i, len);
+            buf_append(b, s + i, len);
         i += len ? len : 1;
     }
     buf_putc(b, '"');

@@ -6,7 +6,9 @@
 #define PERIGEE_BUF_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct buf {
     char *data; /* NULL while nothing was ever added; else data[len] == 0 */
@@ -38,8 +40,15 @@ const char *buf_str(const struct buf *b);
 /* Hands the bytes over to the caller (mem_free); the buffer is empty afterwards.  Never NULL. */
 char *buf_take(struct buf *b, size_t *len);
 
-/* Length of the well-formed UTF-8 sequence at the start of n > 0 bytes, or 0 if there is none. */
-size_t buf_utf8_length(const unsigned char *s, size_t n);
+/* The code point at the start of n > 0 bytes of UTF-8; returns how many bytes it takes, or 0 if they are not
+ * well-formed (then skip one byte).  code_point may be NULL. */
+size_t buf_utf8_decode(const char *s, size_t n, uint32_t *code_point);
+
+/* True if all n bytes are well-formed UTF-8. */
+bool buf_utf8_valid(const char *s, size_t n);
+
+/* Appends s percent-encoded: all but letters, digits and "-._~". */
+void buf_put_percent(struct buf *b, const char *s, size_t n);
 
 /* Appends s as a JSON string in quotes: control bytes, quotes and backslashes escaped, bytes that are
  * not UTF-8 replaced by U+FFFD. */

@@ -86,22 +86,11 @@ static int refuse_type(struct encoder *e, const struct frame *at)
 
 /* ---- scalars ------------------------------------------------------------------------------------------ */
 
-static bool is_utf8(const char *s, size_t n)
-{
-    const unsigned char *p = (const unsigned char *)s, *end = p + n;
-    while (p < end) {
-        size_t len = *p < 0x80 ? 1 : buf_utf8_length(p, (size_t)(end - p));
-        if (len == 0) return false;
-        p += len;
-    }
-    return true;
-}
-
 static int encode_string(struct encoder *e, const struct frame *at)
 {
     size_t n;
     const char *s = lua_tolstring(e->L, -1, &n);
-    if (!is_utf8(s, n)) return refuse(e, at, ERR_INVALID, "a string that is not UTF-8");
+    if (!buf_utf8_valid(s, n)) return refuse(e, at, ERR_INVALID, "a string that is not UTF-8");
     if (n > e->max_bytes) return refuse(e, at, ERR_LIMIT, "a string beyond the size limit");
     buf_put_json_string(e->out, s, n);
     return 0;

@@ -115,7 +115,7 @@ static int scan_string(struct scan *s)
         } else if (c < 0x20) {
             return fail(s, "a control byte in a string: it must be escaped");
         } else {
-            size_t len = buf_utf8_length(s->at, (size_t)(s->end - s->at));
+            size_t len = buf_utf8_decode((const char *)s->at, (size_t)(s->end - s->at), NULL);
             if (len == 0) return fail(s, "bytes that are not UTF-8");
             s->at += len;
         }

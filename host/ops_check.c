@@ -80,31 +80,13 @@ static const char *described(lua_State *L, int index)
     }
 }
 
-static bool valid_utf8(const char *s, size_t n)
-{
-    const unsigned char *p = (const unsigned char *)s, *end = p + n;
-    while (p < end) {
-        unsigned c = *p++;
-        if (c < 0x80) continue;
-        unsigned more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : 1;
-        unsigned low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
-        unsigned high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
-        if (c < 0xc2 || c > 0xf4 || (size_t)(end - p) < more) return false;
-        for (; more; more--, low = 0x80, high = 0xbf) {
-            if (*p < low || *p > high) return false;
-            p++;
-        }
-    }
-    return true;
-}
-
 /* [-0, +0, e] the rules every string keeps. */
 static void check_text(const struct checking *c, const char *s, size_t n)
 {
     size_t most = c->field->max_len ? c->field->max_len : OPS_STRING_MAX;
     if (n > most) REFUSE(c, "is %zu bytes long; the most is %zu", n, most);
     if (memchr(s, 0, n)) REFUSE(c, "must not contain a %s byte", "zero");
-    if (!valid_utf8(s, n)) REFUSE(c, "is not %s", "valid UTF-8");
+    if (!buf_utf8_valid(s, n)) REFUSE(c, "is not %s", "valid UTF-8");
     if (c->field->forbid && strstr(s, c->field->forbid)) REFUSE(c, "%s", c->field->forbid_why);
 }
 

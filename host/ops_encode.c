@@ -1,7 +1,7 @@
 /* ops_encode.c - exact values to JSON text or a query string, always in the order of the table of fields.
  *
- * The table comes from ops_check, so every value has its field's type already.  The caller's buffer is
- * filled; nothing here raises but for lack of memory, and that only before the buffer is touched.
+ * The table comes from ops_check, so every value has its field's type already.  Raises on lack of
+ * memory only; the buffer belongs to an op, which frees it whatever happens.
  */
 #include "host/ops.h"
 
@@ -91,17 +91,6 @@ void ops_encode(lua_State *L, int index, const struct ops_def *def, struct buf *
     buf_putc(out, '}');
 }
 
-static void put_percent(struct buf *out, const char *s, size_t n)
-{
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-    for (size_t i = 0; i < n; i++) {
-        if (s[i] && strchr(plain, s[i]))
-            buf_putc(out, s[i]);
-        else
-            buf_printf(out, "%%%02X", (unsigned char)s[i]);
-    }
-}
-
 void ops_encode_query(lua_State *L, int index, const struct ops_def *def, struct buf *out)
 {
     index = lua_absindex(L, index);
@@ -113,9 +102,9 @@ void ops_encode_query(lua_State *L, int index, const struct ops_def *def, struct
             size_t n;
             const char *s = luaL_tolstring(L, -1, &n);
             buf_putc(out, separator);
-            put_percent(out, f->name, strlen(f->name));
+            buf_put_percent(out, f->name, strlen(f->name));
             buf_putc(out, '=');
-            put_percent(out, s, n);
+            buf_put_percent(out, s, n);
             lua_pop(L, 1);
             separator = '&';
         }

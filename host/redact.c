@@ -1,7 +1,6 @@
 /* redact.c - blanking secrets in text that leaves the process. */
 #include "host/redact.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,17 +14,6 @@ struct secret {
 };
 
 static struct secret *secrets;
-
-static void percent_encode(struct buf *out, const char *s, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)s[i];
-        if (isalnum(c) || (c != '\0' && strchr("-_.~", c) != NULL))
-            buf_putc(out, (char)c);
-        else
-            buf_printf(out, "%%%02X", c);
-    }
-}
 
 static void json_escape(struct buf *out, const char *s, size_t n)
 {
@@ -42,7 +30,7 @@ void redact_add(const char *text, size_t n)
         if (s->forms[0].len == n && memcmp(s->forms[0].data, text, n) == 0) return;
     struct secret *s = mem_alloc(sizeof *s);
     buf_append(&s->forms[0], text, n);
-    percent_encode(&s->forms[1], text, n);
+    buf_put_percent(&s->forms[1], text, n);
     json_escape(&s->forms[2], text, n);
     for (int i = 1; i < FORMS; i++)
         if (strcmp(buf_str(&s->forms[i]), buf_str(&s->forms[0])) == 0) buf_deinit(&s->forms[i]);

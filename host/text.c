@@ -6,23 +6,6 @@
 
 static const char ellipsis[] = "\xe2\x80\xa6";
 
-size_t text_decode(const char *s, size_t n, uint32_t *code_point)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    unsigned char lead = (unsigned char)s[0];
-    size_t len = lead < 0x80 ? 1 : lead < 0xc0 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf8 ? 4 : 0;
-    if (len == 0 || len > n) return 0;
-    uint32_t value = len == 1 ? lead : lead & (0x7fU >> len);
-    for (size_t i = 1; i < len; i++) {
-        unsigned char next = (unsigned char)s[i];
-        if ((next & 0xc0) != 0x80) return 0;
-        value = value << 6 | (next & 0x3f);
-    }
-    if (value < least[len] || value > 0x10ffff || (value >= 0xd800 && value <= 0xdfff)) return 0;
-    *code_point = value;
-    return len;
-}
-
 size_t text_style_len(const char *s, size_t n)
 {
     if (n < 3 || s[0] != '\x1b' || s[1] != '[') return 0;
@@ -51,7 +34,7 @@ static size_t next_glyph(const char *s, size_t n, size_t *cells)
     *cells = 0;
     if (len > 0) return len;
     uint32_t code_point;
-    len = text_decode(s, n, &code_point);
+    len = buf_utf8_decode(s, n, &code_point);
     *cells = len > 0 ? cells_of(code_point) : 1;
     return len > 0 ? len : 1;
 }
@@ -79,7 +62,7 @@ void text_escape(struct buf *out, const char *s, size_t n, bool keep_styles)
     size_t plain = 0; /* start of the run that needs no change */
     for (size_t i = 0; i < n;) {
         uint32_t c = 0;
-        size_t len = text_decode(s + i, n - i, &c);
+        size_t len = buf_utf8_decode(s + i, n - i, &c);
         size_t style = keep_styles ? text_style_len(s + i, n - i) : 0;
         bool line_end = c == '\r' && i + 1 < n && s[i + 1] == '\n';
         if (style > 0) {

@@ -12,9 +12,6 @@
 
 #include "host/buf.h"
 
-/* Reads one code point; returns its bytes, or 0 if they are not UTF-8 (then skip one byte).  n > 0. */
-size_t text_decode(const char *s, size_t n, uint32_t *code_point);
-
 /* Length of the colour sequence (ESC [ digits and semicolons m) that s begins with, or 0. */
 size_t text_style_len(const char *s, size_t n);
 

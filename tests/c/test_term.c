@@ -64,7 +64,7 @@ static void screen_put(struct screen *s, const char *bytes, size_t n)
 {
     for (size_t i = 0; i < n;) {
         uint32_t c = 0;
-        size_t len = text_decode(bytes + i, n - i, &c);
+        size_t len = buf_utf8_decode(bytes + i, n - i, &c);
         size_t width = text_width(bytes + i, len);
         if (c == 0x1b) {
             len = screen_escape(s, bytes + i);

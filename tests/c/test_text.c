@@ -37,12 +37,12 @@ static void test_width(void)
 static void test_decode(void)
 {
     uint32_t c = 0;
-    CHECK_INT(text_decode("\xe8\xae\xad", 3, &c), 3);
+    CHECK_INT(buf_utf8_decode("\xe8\xae\xad", 3, &c), 3);
     CHECK_INT(c, 0x8bad);
-    CHECK_INT(text_decode("\xe8\xae", 2, &c), 0);
-    CHECK_INT(text_decode("\xc0\x80", 2, &c), 0);
-    CHECK_INT(text_decode("\xed\xa0\x80", 3, &c), 0);
-    CHECK_INT(text_decode("\xf5\x80\x80\x80", 4, &c), 0);
+    CHECK_INT(buf_utf8_decode("\xe8\xae", 2, &c), 0);
+    CHECK_INT(buf_utf8_decode("\xc0\x80", 2, &c), 0);
+    CHECK_INT(buf_utf8_decode("\xed\xa0\x80", 3, &c), 0);
+    CHECK_INT(buf_utf8_decode("\xf5\x80\x80\x80", 4, &c), 0);
 }
 
 static void test_escape(void)

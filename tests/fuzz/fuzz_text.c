@@ -18,7 +18,7 @@ static void check_safe(const char *s, size_t n, bool styles)
 {
     for (size_t i = 0; i < n;) {
         uint32_t c;
-        size_t len = text_decode(s + i, n - i, &c), style = styles ? text_style_len(s + i, n - i) : 0;
+        size_t len = buf_utf8_decode(s + i, n - i, &c), style = styles ? text_style_len(s + i, n - i) : 0;
         must(len > 0);
         bool line_end = c == '\n' || (c == '\r' && i + 1 < n && s[i + 1] == '\n');
         must(style > 0 || line_end || c == '\t' || (c >= 0x20 && (c < 0x7f || c >= 0xa0)));
