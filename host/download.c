@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "host/buf.h"
+#include "host/files.h"
 #include "host/mem.h"
 #include "host/random.h"
 
@@ -34,14 +35,6 @@ struct download {
     bool failed;
 };
 
-static int fail(struct err *err, const char *what, const char *path)
-{
-    int code = errno;
-    err_set(err, ERR_UNAVAILABLE, "cannot %s %s: %s", what, path, strerror(code));
-    if (err) snprintf(err->code, sizeof err->code, "%s", uv_err_name(-code));
-    return -1;
-}
-
 static void forget(struct download *d)
 {
     if (d->fd >= 0) close(d->fd);
@@ -51,8 +44,7 @@ static void forget(struct download *d)
     mem_free(d);
 }
 
-/* ---- the remains of an earlier attempt
- * ---------------------------------------------------------------------- */
+/* ---- the remains of an earlier attempt ----------------------------------------------------------------- */
 
 static void read_validator(struct download *d)
 {
@@ -85,20 +77,27 @@ static void start_over(struct download *d)
     (void)!ftruncate(d->fd, 0); /* what it leaves behind is overwritten, and cut at the end */
 }
 
-/* ---- opening
- * -------------------------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------------------------------- */
+
+/* Still the file of that name?  The one who had the lock before us may have finished, and renamed it. */
+static bool is_current(const struct download *d, struct stat *st)
+{
+    struct stat named;
+    return fstat(d->fd, st) == 0 && stat(d->part, &named) == 0 && st->st_ino == named.st_ino &&
+           st->st_dev == named.st_dev;
+}
 
 static int open_part(struct download *d, struct err *err)
 {
     int flags = O_RDWR | O_CREAT | O_CLOEXEC | (d->resume ? 0 : O_EXCL);
     d->fd = open(d->part, flags, 0666);
-    if (d->fd < 0) return fail(err, "write", d->part);
+    if (d->fd < 0) return files_fail(err, "write", d->part);
     if (!d->resume) return 0;
-    if (flock(d->fd, LOCK_EX | LOCK_NB) != 0)
-        return err_set(err, ERR_INVALID, "%s is being downloaded already", d->path);
     struct stat st;
+    if (flock(d->fd, LOCK_EX | LOCK_NB) != 0 || !is_current(d, &st))
+        return err_set(err, ERR_INVALID, "%s is being downloaded already", d->path);
     read_validator(d);
-    if (fstat(d->fd, &st) == 0 && st.st_size > 0 && d->validator[0])
+    if (st.st_size > 0 && d->validator[0])
         d->offset = d->size = (uint64_t)st.st_size;
     else
         start_over(d);
@@ -146,8 +145,7 @@ uint64_t download_size(const struct download *d)
     return d->size;
 }
 
-/* ---- the reply
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the reply ----------------------------------------------------------------------------------------- */
 
 /* A weak ETag says "much the same", which is not enough to join bytes. */
 static void keep_validator(struct download *d, const struct download_reply *reply)
@@ -201,7 +199,7 @@ int download_write(struct download *d, const void *bytes, size_t n, struct err *
     while (n > 0) {
         ssize_t put = pwrite(d->fd, at, n, (off_t)d->size);
         if (put < 0 && errno == EINTR) continue;
-        if (put < 0) return fail(err, "write", d->part);
+        if (put < 0) return files_fail(err, "write", d->part);
         at += put;
         n -= (size_t)put;
         d->size += (uint64_t)put;
@@ -209,21 +207,7 @@ int download_write(struct download *d, const void *bytes, size_t n, struct err *
     return 0;
 }
 
-/* ---- the end
- * ----------------------------------------------------------------------------------------------------- */
-
-/* The directory entry is data as well. */
-static void flush_directory(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    size_t n = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
-    char *dir = n ? mem_strndup(path, n) : mem_strdup(".");
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    mem_free(dir);
-    if (fd < 0) return;
-    fsync(fd);
-    close(fd);
-}
+/* ---- the end ------------------------------------------------------------------------------------------- */
 
 /* In a thread of the pool. */
 static void finish_work(uv_work_t *work)
@@ -232,20 +216,20 @@ static void finish_work(uv_work_t *work)
     d->failed = true;
     if (d->total && d->size != d->total) {
         err_set(&d->err, ERR_NETWORK, "%" PRIu64 " of %" PRIu64 " bytes came", d->size, d->total);
-        snprintf(d->err.code, sizeof d->err.code, "truncated");
+        err_set_code(&d->err, "truncated");
         d->err.retryable = true;
         return;
     }
     if (ftruncate(d->fd, (off_t)d->size) != 0 || fsync(d->fd) != 0) {
-        fail(&d->err, "flush", d->part);
+        files_fail(&d->err, "flush", d->part);
         return;
     }
     if (rename(d->part, d->path) != 0) {
-        fail(&d->err, "rename to", d->path);
+        files_fail(&d->err, "rename to", d->path);
         return;
     }
     if (d->tag) unlink(d->tag);
-    flush_directory(d->path);
+    files_sync_folder(d->path); /* it has its name by now, whatever this says */
     d->failed = false;
 }
 

@@ -28,23 +28,26 @@ struct file {
 
 /* ---- helpers of all verbs --------------------------------------------------------------------------- */
 
-void files_fail(struct file_job *job, const char *what, const char *path)
+int files_fail(struct err *err, const char *what, const char *path)
 {
     int number = errno;
-    struct err *err = &job->result.err;
-    job->result.failed = true;
     err_set(err, ERR_UNAVAILABLE, "cannot %s %s: %s", what, path, strerror(number));
-    snprintf(err->code, sizeof err->code, "%s", uv_err_name(uv_translate_sys_error(number)));
+    return err_set_code(err, uv_err_name(uv_translate_sys_error(number)));
+}
+
+void files_job_fail(struct file_job *job, const char *what, const char *path)
+{
+    job->result.failed = true;
+    files_fail(&job->result.err, what, path);
 }
 
 static void fail_limit(struct file_job *job)
 {
     job->result.failed = true;
     err_set(&job->result.err, ERR_LIMIT, "%s is longer than %zu bytes", job->path, job->cap);
-    snprintf(job->result.err.code, sizeof job->result.err.code, "too_long");
+    err_set_code(&job->result.err, "too_long");
 }
 
-/* Puts the folder's entry for path on disk.  Some file systems cannot: that is no error. */
 int files_sync_folder(const char *path)
 {
     char folder[PATH_MAX];
@@ -89,9 +92,9 @@ static int open_regular(const char *path)
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
     if (fd < 0) return -1;
-    if (fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISCHR(st.st_mode))) return fd;
-    errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
-    int number = errno;
+    bool known = fstat(fd, &st) == 0;
+    if (known && (S_ISREG(st.st_mode) || S_ISCHR(st.st_mode))) return fd;
+    int number = !known ? errno : S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
     close(fd);
     errno = number;
     return -1;
@@ -104,7 +107,7 @@ static void do_read(struct file_job *job)
     struct stat st;
     int fd = open_regular(job->path);
     if (fd < 0) {
-        files_fail(job, "read", job->path);
+        files_job_fail(job, "read", job->path);
         return;
     }
     struct buf *bytes = &job->result.bytes;
@@ -113,7 +116,7 @@ static void do_read(struct file_job *job)
     for (;;) {
         size_t room = bytes->cap > bytes->len + 1 ? bytes->cap - bytes->len - 1 : PIECE;
         ssize_t got = read_some(fd, buf_reserve(bytes, room), room);
-        if (got < 0) files_fail(job, "read", job->path);
+        if (got < 0) files_job_fail(job, "read", job->path);
         if (got <= 0) break;
         buf_commit(bytes, (size_t)got);
         if (bytes->len > job->cap) {
@@ -128,7 +131,7 @@ static void do_open(struct file_job *job)
 {
     int fd = open_regular(job->path);
     if (fd < 0) {
-        files_fail(job, "read", job->path);
+        files_job_fail(job, "read", job->path);
         return;
     }
     struct file *file = mem_alloc(sizeof *file);
@@ -141,7 +144,7 @@ static void do_read_next(struct file_job *job)
 {
     ssize_t got = read_some(job->file->fd, buf_reserve(&job->result.bytes, job->cap), job->cap);
     if (got < 0)
-        files_fail(job, "read", "the file");
+        files_job_fail(job, "read", "the file");
     else
         buf_commit(&job->result.bytes, (size_t)got);
 }
@@ -164,7 +167,7 @@ static void do_sha256(struct file_job *job)
 {
     int fd = open_regular(job->path);
     if (fd < 0) {
-        files_fail(job, "read", job->path);
+        files_job_fail(job, "read", job->path);
         return;
     }
     struct sha256_ctx sha;
@@ -173,7 +176,7 @@ static void do_sha256(struct file_job *job)
     ssize_t got;
     while ((got = read_some(fd, piece, PIECE)) > 0) sha256_update(&sha, (size_t)got, piece);
     if (got < 0) {
-        files_fail(job, "read", job->path);
+        files_job_fail(job, "read", job->path);
     } else {
         char hex[65];
         put_digest(&sha, hex);
@@ -246,12 +249,12 @@ static void do_write(struct file_job *job)
     return;
 
 failed_temporary:
-    files_fail(job, "write", job->path);
+    files_job_fail(job, "write", job->path);
     if (fd >= 0) close(fd);
     unlink(temporary);
     return;
 failed:
-    files_fail(job, "write", job->path);
+    files_job_fail(job, "write", job->path);
 }
 
 static void do_append(struct file_job *job)
@@ -265,7 +268,7 @@ static void do_append(struct file_job *job)
     if (close(fd) == 0) return;
     fd = -1;
 failed:
-    files_fail(job, "append to", job->path);
+    files_job_fail(job, "append to", job->path);
     if (fd >= 0) close(fd);
 }
 

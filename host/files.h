@@ -80,6 +80,16 @@ void files_forget(struct file_job *job);
 /* Gives up the caller's hold; the descriptor is closed with the last one.  file may be NULL. */
 void file_release(struct file *file);
 
+/* ---- for whoever works on files itself; any thread ---------------------------------------------------- */
+
+/* err (NULL is allowed) becomes "cannot <what> <path>: …" from errno: kind unavailable, the errno's name as
+ * code.  Returns -1. */
+int files_fail(struct err *err, const char *what, const char *path);
+
+/* fsync of the folder that holds path, whose entry in it is data as well; 0, or -1 with errno.  Some file
+ * systems cannot: that is no error. */
+int files_sync_folder(const char *path);
+
 /* 64 lower-case hex digits and a NUL. */
 void files_sha256(const void *bytes, size_t n, char out[65]);
 

@@ -21,11 +21,8 @@ struct file_job {
     struct file_result result; /* the pool's until on_done_cb */
 };
 
-/* Fills the result's error from errno. */
-void files_fail(struct file_job *job, const char *what, const char *path);
-
-/* fsync of the folder that holds path; 0 or -1 with errno. */
-int files_sync_folder(const char *path);
+/* The job's result becomes an error, from errno. */
+void files_job_fail(struct file_job *job, const char *what, const char *path);
 
 void files_do_stat(struct file_job *job);
 void files_do_list(struct file_job *job);

@@ -3,11 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
-#include <uv.h>
 
+#include "host/files.h"
 #include "host/mem.h"
 
 struct file_lock {
@@ -22,15 +21,13 @@ struct file_lock *file_lock_take(const char *path, struct err *err)
         lock->fd = fd;
         return lock;
     }
-    int code = errno;
-    if (fd >= 0) close(fd);
-    if (code == EWOULDBLOCK) {
+    if (fd >= 0 && errno == EWOULDBLOCK) {
         err_set(err, ERR_UNAVAILABLE, "%s is in use by another run", path);
         err_set_code(err, "locked");
     } else {
-        err_set(err, ERR_UNAVAILABLE, "cannot lock %s: %s", path, strerror(code));
-        err_set_code(err, uv_err_name(uv_translate_sys_error(code)));
+        files_fail(err, "lock", path);
     }
+    if (fd >= 0) close(fd);
     return NULL;
 }
 

@@ -18,7 +18,7 @@ void files_do_stat(struct file_job *job)
     struct stat st;
     int rc = job->no_follow ? lstat(job->path, &st) : stat(job->path, &st);
     if (rc != 0) {
-        if (errno != ENOENT && errno != ENOTDIR) files_fail(job, "look at", job->path);
+        if (errno != ENOENT && errno != ENOTDIR) files_job_fail(job, "look at", job->path);
         return;
     }
     struct file_stat *out = &job->result.stat;
@@ -43,7 +43,7 @@ void files_do_list(struct file_job *job)
 {
     DIR *dir = opendir(job->path);
     if (dir == NULL) {
-        files_fail(job, "list", job->path);
+        files_job_fail(job, "list", job->path);
         return;
     }
     char **names = NULL;
@@ -57,7 +57,7 @@ void files_do_list(struct file_job *job)
         }
         names[count++] = mem_strdup(entry->d_name);
     }
-    if (errno != 0) files_fail(job, "list", job->path);
+    if (errno != 0) files_job_fail(job, "list", job->path);
     closedir(dir);
     if (count) qsort(names, count, sizeof *names, by_name);
     for (size_t i = 0; i < count; i++) {
@@ -94,7 +94,7 @@ void files_do_mkdir(struct file_job *job)
     mem_free(path);
     return;
 failed:
-    files_fail(job, "make the folder", job->path);
+    files_job_fail(job, "make the folder", job->path);
     mem_free(path);
 }
 
@@ -131,11 +131,11 @@ void files_do_remove(struct file_job *job)
     if (rc == 0)
         job->result.found = true;
     else if (errno != ENOENT)
-        files_fail(job, "remove", job->path);
+        files_job_fail(job, "remove", job->path);
 }
 
 void files_do_rename(struct file_job *job)
 {
     if (rename(job->path, job->to) != 0 || files_sync_folder(job->to) != 0)
-        files_fail(job, "rename", job->path);
+        files_job_fail(job, "rename", job->path);
 }

@@ -200,8 +200,7 @@ int spend_settle(struct permit *permit, const struct amount *actual, bool derive
 int spend_release(struct permit *permit, struct err *err);
 
 /* The caller goes away (NULL is allowed); a pending callback will not come.  Fails safe by state: nothing
- * sent
- * -> released; SENT -> UNKNOWN, stays held; CREATED -> settled at its price, derived. */
+ * sent: released; SENT: UNKNOWN, stays held; CREATED: settled at its price, derived. */
 void permit_drop(struct permit *permit);
 
 enum permit_state permit_state(const struct permit *permit);

@@ -55,7 +55,7 @@ struct upload *upload_open(const struct http_file_body *file, struct err *err)
         err_set(err, ERR_INVALID, "the media type holds a line break");
         return NULL;
     }
-    int fd = open(file->path, O_RDONLY | O_CLOEXEC);
+    int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO would be waited for */
     if (fd < 0 || fstat(fd, &st) != 0) {
         err_set(err, ERR_INVALID, "cannot read %s: %s", file->path, strerror(errno));
         if (fd >= 0) close(fd);

@@ -74,6 +74,11 @@ static void a_file_goes_as_one_part_of_a_form_or_raw(void)
     file.path = scratch("missing");
     send_request(&b, &r, &a);
     CHECK(a.exchange == NULL && a.err.kind == ERR_INVALID);
+    file.path = scratch("fifo"); /* refused at once: nobody writes to it, and opening it must not wait */
+    CHECK_INT(mkfifo(file.path, 0600), 0);
+    send_request(&b, &r, &a);
+    CHECK(a.exchange == NULL && a.err.kind == ERR_INVALID);
+    unlink(file.path);
     file.path = dir;
     send_request(&b, &r, &a);
     CHECK(a.exchange == NULL && a.err.kind == ERR_INVALID);
