@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,7 +43,6 @@ struct guard {
     _Atomic uint64_t judged;   /* the step the signal is meant for */
     _Atomic int phase;         /* 1: set the hook, 2: end the process */
     _Atomic bool asleep, quit;
-    struct sched *sched;
 };
 
 /* The signal handler's way in; one scheduler for a process. */
@@ -146,7 +146,7 @@ static uint64_t worked_ms(const struct guard *g)
 static void rest(struct guard *g, uint64_t seen)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until); /* as guard_start has told the condition */
     until.tv_nsec += TICK_MS * 1000000L;
     if (until.tv_nsec >= 1000000000L) {
         until.tv_sec++;
@@ -193,11 +193,14 @@ static void *watch(void *arg)
 struct guard *guard_start(struct sched *s)
 {
     struct guard *g = mem_alloc(sizeof *g);
-    g->sched = s;
     g->loop_thread = pthread_self();
     pthread_getcpuclockid(g->loop_thread, &g->loop_clock);
     pthread_mutex_init(&g->mutex, NULL);
-    pthread_cond_init(&g->wake, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC); /* a wall clock set back must not stop the watch */
+    pthread_cond_init(&g->wake, &attr);
+    pthread_condattr_destroy(&attr);
     guarded = s;
     struct sigaction action = {.sa_handler = on_guard_signal, .sa_flags = SA_RESTART};
     sigaction(GUARD_SIGNAL, &action, NULL);
@@ -205,8 +208,12 @@ struct guard *guard_start(struct sched *s)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_create(&g->watcher, NULL, watch, g);
+    int rc = pthread_create(&g->watcher, NULL, watch, g);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc != 0) {
+        fprintf(stderr, "perigee: cannot start the watchdog: %s\n", strerror(rc));
+        abort();
+    }
     return g;
 }
 
