@@ -1,4 +1,4 @@
-/* task_internal.h - the structs that task*.c and vm.c share.  Nobody else includes it.
+/* task_internal.h - the structs that task*.c, vm*.c and bindings/task.c share.  Nobody else includes it.
  *
  * Ownership: a VM owns its root scope; a scope owns its tasks; a task owns its op and the scopes opened in
  * it.  A task's memory goes when it has completed; its Lua handle, if a script still holds one, keeps the
@@ -133,7 +133,7 @@ struct vm {
     bool deadlocked;
     int exit_code; /* of os.exit; -1 = not called */
     uint64_t step_limit_ms;
-    const char *script_dir;
+    struct buf warning; /* what Lua has told of one so far: it comes in pieces */
 
     /* memory account */
     size_t used, peak, cap;

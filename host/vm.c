@@ -19,7 +19,7 @@
 #include "host/mem.h"
 #include "host/task_internal.h"
 
-enum { STEP_LIMIT_MS = 10000, MOST_REFUSALS = 3 };
+enum { STEP_LIMIT_MS = 10000, MOST_REFUSALS = 3, WARNING_MAX = 4096 };
 
 /* Half of the machine, so that a runaway script fails before the machine does. */
 static size_t default_cap(void)
@@ -85,10 +85,16 @@ static int on_panic(lua_State *L)
     abort();
 }
 
+/* An error in a finalizer, most often; "@on" and "@off" are words of stock Lua's own and mean nothing here.
+ */
 static void on_warning(void *ud, const char *message, int more)
 {
-    (void)ud, (void)more;
-    log_write(LOG_LEVEL_WARN, "lua.warning", LOG_STR("message", message));
+    struct vm *vm = ud;
+    if (vm->warning.len == 0 && !more && message[0] == '@') return;
+    if (vm->warning.len < WARNING_MAX) buf_puts(&vm->warning, message);
+    if (more) return;
+    log_write(LOG_LEVEL_WARN, "lua.warning", LOG_STR("message", buf_str(&vm->warning)));
+    buf_clear(&vm->warning);
 }
 
 /* ---- modules
@@ -219,6 +225,7 @@ void vm_free(struct vm *vm)
     scope_deinit(&vm->root);
     lua_close(vm->L);
     list_remove(&vm->link);
+    buf_deinit(&vm->warning);
     mem_free(vm->name);
     mem_free(vm);
 }
