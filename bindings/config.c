@@ -80,16 +80,14 @@ static int l_read_file(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);
     struct failure f = {0};
-    struct buf text = {0};
-    if (read_file(path, lua_toboolean(L, 2), &text, &f) != 0) {
-        buf_deinit(&text);
+    struct buf *text = luax_new_buf(L);
+    if (read_file(path, lua_toboolean(L, 2), text, &f) != 0) {
         lua_pushnil(L);
         lua_pushstring(L, f.message);
         lua_pushstring(L, f.code);
         return 3;
     }
-    lua_pushlstring(L, buf_str(&text), text.len);
-    buf_deinit(&text);
+    luax_push_buf(L, text);
     return 1;
 }
 
@@ -105,11 +103,10 @@ static int l_redact(lua_State *L)
 {
     size_t len;
     const char *text = luaL_checklstring(L, 1, &len);
-    struct buf out = {0};
-    buf_append(&out, text, len);
-    redact_buf(&out, 0);
-    lua_pushlstring(L, buf_str(&out), out.len);
-    buf_deinit(&out);
+    struct buf *out = luax_new_buf(L);
+    buf_append(out, text, len);
+    redact_buf(out, 0);
+    luax_push_buf(L, out);
     return 1;
 }
 

@@ -510,15 +510,14 @@ static int l_close(lua_State *L)
 
 static int l_environ(lua_State *L)
 {
-    uv_env_item_t *items;
-    int count;
     lua_newtable(L);
-    if (uv_os_environ(&items, &count) != 0) return 1;
-    for (int i = 0; i < count; i++) {
-        lua_pushstring(L, items[i].value);
-        lua_setfield(L, -2, items[i].name);
+    for (char **item = environ; item && *item; item++) {
+        const char *equals = strchr(*item, '=');
+        if (equals == NULL) continue;
+        lua_pushlstring(L, *item, (size_t)(equals - *item));
+        lua_pushstring(L, equals + 1);
+        lua_rawset(L, -3);
     }
-    uv_os_free_environ(items, count);
     return 1;
 }
 

@@ -48,6 +48,13 @@ static void take_abort(struct op *op)
     list_remove(&((struct take_op *)op)->link);
 }
 
+static int raise_closed(lua_State *L)
+{
+    struct err e;
+    err_set(&e, ERR_CLOSED, "the semaphore is closed");
+    luax_raise_err(L, &e);
+}
+
 static int take_finish(lua_State *L, struct op *op)
 {
     struct take_op *t = (struct take_op *)op;
@@ -57,6 +64,7 @@ static int take_finish(lua_State *L, struct op *op)
         lua_pushboolean(L, granted);
         return 1;
     }
+    if (!granted) return raise_closed(L);
     t->permit->semaphore = t->semaphore;
     lua_settop(L, 2);
     return 1;
@@ -102,7 +110,8 @@ static int l_semaphore(lua_State *L)
     return 1;
 }
 
-/* s:acquire() -> permit, a value to close; s:acquire(false) -> permit or nil at once */
+/* s:acquire() -> permit, a value to close; s:acquire(false) -> permit or nil at once; raises `closed` if
+ * there will be none */
 static int l_acquire(lua_State *L)
 {
     struct semaphore *s = check_semaphore(L);
@@ -118,6 +127,7 @@ static int l_acquire(lua_State *L)
         p->semaphore = s;
         return 1;
     }
+    if (s->closed) return raise_closed(L);
     if (!may_wait) return 0;
     return wait_for_permit(L, s, p);
 }
@@ -142,7 +152,7 @@ static int l_give(lua_State *L)
     return 0;
 }
 
-/* s:close(): who waits in take, now or later, gets false */
+/* s:close(): who waits in take, now or later, gets false; in acquire, an error */
 static int l_close(lua_State *L)
 {
     struct semaphore *s = check_semaphore(L);

@@ -71,21 +71,14 @@ static int l_width(lua_State *L)
     return 1;
 }
 
-/* [-0, +1, m] pushes the buffer's text and frees the buffer; out of memory leaks it, once, at the end. */
-static int push_text(lua_State *L, struct buf *text)
-{
-    lua_pushlstring(L, buf_str(text), text->len);
-    buf_deinit(text);
-    return 1;
-}
-
 static int l_escape(lua_State *L)
 {
     size_t len;
     const char *text = luaL_checklstring(L, 1, &len);
-    struct buf out = {0};
-    text_escape(&out, text, len, false);
-    return push_text(L, &out);
+    struct buf *out = luax_new_buf(L);
+    text_escape(out, text, len, false);
+    luax_push_buf(L, out);
+    return 1;
 }
 
 static int l_cut(lua_State *L)
@@ -93,9 +86,10 @@ static int l_cut(lua_State *L)
     size_t len;
     const char *text = luaL_checklstring(L, 1, &len);
     lua_Integer cells = luaL_checkinteger(L, 2);
-    struct buf out = {0};
-    text_cut(&out, text, len, cells > 0 ? (size_t)cells : 0);
-    return push_text(L, &out);
+    struct buf *out = luax_new_buf(L);
+    text_cut(out, text, len, cells > 0 ? (size_t)cells : 0);
+    luax_push_buf(L, out);
+    return 1;
 }
 
 static int l_columns(lua_State *L)

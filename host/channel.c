@@ -132,11 +132,14 @@ static void send_release(struct op *op)
     channel_release(c->channel);
 }
 
-/* A message that was handed to a task which was then ended goes back to the head of the queue. */
+/* A message that was handed to a task which was then ended goes to the next reader, or back to the head of
+ * the queue. */
 static void receive_release(struct op *op)
 {
     struct channel_op *c = (struct channel_op *)op;
-    if (c->message) {
+    if (c->message && !list_empty(&c->inbox->readers)) {
+        deliver(c->inbox, c->message);
+    } else if (c->message) {
         list_prepend(&c->inbox->messages, &c->message->link);
         c->inbox->count++;
     }

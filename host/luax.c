@@ -8,9 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "host/buf.h"
-
 static const char error_class[] = "perigee.error";
+static const char buf_class[] = "perigee.buf";
 
 enum { LONGEST_NAME = 64 };
 
@@ -241,25 +240,30 @@ static bool known(const char *name, const char *const fields[])
     return false;
 }
 
+int luax_refuse_name(lua_State *L, const char *who, const char *what, const char *name,
+                     const char *const candidates[])
+{
+    const char *near = luax_nearest(name, candidates);
+    if (near) luax_invalid(L, "%s: unknown %s \"%s\"; did you mean \"%s\"?", who, what, name, near);
+    luax_invalid(L, "%s: unknown %s \"%s\"", who, what, name);
+}
+
 void luax_check_options(lua_State *L, int index, const char *function, const char *const fields[])
 {
     if (lua_isnoneornil(L, index)) return;
     index = lua_absindex(L, index);
     if (!lua_istable(L, index))
         luax_invalid(L, "%s: options must be a table, not a %s", function, luaL_typename(L, index));
+    const char *worst = NULL; /* of several the first in byte order: lua_next has none */
     lua_pushnil(L);
     while (lua_next(L, index)) {
-        const char *name = luax_string(L, -2, NULL);
+        const char *name = luax_string(L, -2, NULL); /* the table keeps it */
         if (name == NULL)
             luax_invalid(L, "%s: options have names; this one is a %s", function, luaL_typename(L, -2));
-        if (!known(name, fields)) {
-            const char *near = luax_nearest(name, fields);
-            if (near)
-                luax_invalid(L, "%s: unknown option \"%s\"; did you mean \"%s\"?", function, name, near);
-            luax_invalid(L, "%s: unknown option \"%s\"", function, name);
-        }
+        if (!known(name, fields) && (worst == NULL || strcmp(name, worst) < 0)) worst = name;
         lua_pop(L, 1);
     }
+    if (worst) luax_refuse_name(L, function, "option", worst, fields);
 }
 
 /* [-0, +1, e] the field's value, or nil; the type reached */
@@ -403,6 +407,25 @@ void *luax_new(lua_State *L, const char *name, size_t size)
     memset(p, 0, size);
     luaL_setmetatable(L, name);
     return p;
+}
+
+static int l_buf_gc(lua_State *L)
+{
+    buf_deinit(lua_touserdata(L, 1));
+    return 0;
+}
+
+struct buf *luax_new_buf(lua_State *L)
+{
+    static const luaL_Reg meta[] = {{"__gc", l_buf_gc}, {NULL, NULL}};
+    luax_class(L, buf_class, NULL, meta);
+    return luax_new(L, buf_class, sizeof(struct buf));
+}
+
+void luax_push_buf(lua_State *L, struct buf *buf)
+{
+    lua_pushlstring(L, buf_str(buf), buf->len);
+    buf_deinit(buf);
 }
 
 int luax_reset_thread(lua_State *co, lua_State *from)

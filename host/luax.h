@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "host/buf.h"
 #include "host/err.h"
 
 /* Marks at call sites that may raise while unmanaged C memory is held.  They expand to their argument. */
@@ -73,6 +74,10 @@ int luax_parse_duration(const char *text, uint64_t *ms);
  * candidates ends with NULL. */
 const char *luax_nearest(const char *name, const char *const candidates[]);
 
+/* [-0, +0, e] raises `invalid`: "<who>: unknown <what> "<name>"; did you mean "<nearest>"?". */
+int luax_refuse_name(lua_State *L, const char *who, const char *what, const char *name,
+                     const char *const candidates[]) __attribute__((noreturn));
+
 /* ---- classes ------------------------------------------------------------------------------------------ */
 
 /* [-0, +0, e] registers a userdata class once for each Lua state: `name` is the metatable ("perigee.task");
@@ -81,6 +86,13 @@ void luax_class(lua_State *L, const char *name, const luaL_Reg *methods, const l
 
 /* [-0, +1, e] new zeroed userdata of that class. */
 void *luax_new(lua_State *L, const char *name, size_t size);
+
+/* [-0, +1, e] an empty buffer that is freed however the function ends: for C memory held where Lua may raise.
+ * Lua frees it when it is collected; buf_deinit does at once. */
+struct buf *luax_new_buf(lua_State *L);
+
+/* [-0, +1, e] the bytes of such a buffer as a string; the buffer is empty afterwards. */
+void luax_push_buf(lua_State *L, struct buf *buf);
 
 /* lua_resetthread / lua_closethread, whichever this Lua has.  [-?, +?, -] */
 int luax_reset_thread(lua_State *co, lua_State *from);
