@@ -210,15 +210,6 @@ int amount_div(struct amount *out, const struct amount *a, const char *divisor, 
     return 0;
 }
 
-int amount_mul_integer(struct amount *out, const struct amount *a, int64_t factor, struct err *err)
-{
-    bool negative = (a->high < 0) != (factor < 0);
-    amount_word size = factor < 0 ? -(amount_word)factor : (amount_word)factor;
-    if (scale(out, negative, amount_magnitude(a), size, 1, AMOUNT_DOWN, err) != 0) return -1;
-    take_currency(out, a);
-    return 0;
-}
-
 int amount_ratio(char out[AMOUNT_TEXT_SIZE], const struct amount *a, const struct amount *b,
                  enum amount_rounding mode, struct err *err)
 {

@@ -73,9 +73,6 @@ int amount_compare(const struct amount *a, const struct amount *b, int *order, s
 
 void amount_negate(struct amount *out, const struct amount *a);
 
-/* Exact; no rounding is needed. */
-int amount_mul_integer(struct amount *out, const struct amount *a, int64_t factor, struct err *err);
-
 /* By a decimal number in text ("1.5", "-0.025"; at most 38 digits, no exponent).  The product or quotient
  * is worked out to the full width and rounded once, to whole base units. */
 int amount_mul(struct amount *out, const struct amount *a, const char *factor, size_t n,

@@ -39,7 +39,7 @@ static void put_about(struct buf *out, double count, const char *unit)
     buf_printf(out, "about %.0f %s%s", whole, unit, whole == 1 ? "" : "s");
 }
 
-void bar_put_words(struct buf *out, double seconds)
+static void put_words(struct buf *out, double seconds)
 {
     if (seconds < 60)
         buf_puts(out, "less than a minute");
@@ -114,7 +114,7 @@ static void put_outlook(struct buf *out, const struct bar *bar)
     }
     if (bar->total > bar->done) {
         buf_puts(out, ", ");
-        bar_put_words(out, (bar->total - bar->done) / rate);
+        put_words(out, (bar->total - bar->done) / rate);
         buf_puts(out, " left");
     }
 }

@@ -39,7 +39,4 @@ void bar_finish(struct bar *bar, bool failed, const char *note);
 /* Takes the bar away without a trace and frees it.  bar may be NULL. */
 void bar_free(struct bar *bar);
 
-/* Appends a duration in words: "less than a minute", "about 7 minutes", "about 2 hours". */
-void bar_put_words(struct buf *out, double seconds);
-
 #endif

@@ -55,11 +55,6 @@ void log_set_format(enum log_format format)
     logger.format = format;
 }
 
-enum log_level log_get_level(void)
-{
-    return logger.level;
-}
-
 bool log_enabled(enum log_level level)
 {
     return level >= logger.level && level < LOG_LEVEL_OFF;
@@ -74,11 +69,6 @@ int log_level_parse(const char *name, enum log_level *level)
         }
     }
     return -1;
-}
-
-const char *log_level_name(enum log_level level)
-{
-    return level_names[level];
 }
 
 static void put_time(struct buf *line, int64_t ms)

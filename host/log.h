@@ -53,14 +53,12 @@ void log_set_sink(log_sink_fn sink, void *ctx);
 void log_set_time(log_time_fn now, void *ctx);
 void log_set_level(enum log_level level);
 void log_set_format(enum log_format format);
-enum log_level log_get_level(void);
 
 /* True if a line of this level would be written: ask before building costly fields. */
 bool log_enabled(enum log_level level);
 
 /* 0, or -1 if the name is not one of debug info warn error off. */
 int log_level_parse(const char *name, enum log_level *level);
-const char *log_level_name(enum log_level level);
 
 /* Writes one line.  event: a short dotted word ("task.end", "http.retry"). */
 void log_event(enum log_level level, const char *event, const struct log_field *fields, size_t n);

@@ -51,7 +51,7 @@ uint64_t random_below(struct random *r, uint64_t n)
     return x % n;
 }
 
-void random_secret(void *bytes, size_t n)
+static void read_kernel(void *bytes, size_t n)
 {
     char *p = bytes;
     while (n > 0) {
@@ -69,7 +69,7 @@ void random_secret(void *bytes, size_t n)
 uint64_t random_fresh_seed(void)
 {
     uint64_t seed;
-    random_secret(&seed, sizeof seed);
+    read_kernel(&seed, sizeof seed);
     return seed;
 }
 
@@ -81,7 +81,7 @@ void random_hex(struct random *r, char *out, size_t n)
         if (r)
             byte = (unsigned char)(random_u64(r) >> 56);
         else
-            random_secret(&byte, 1);
+            read_kernel(&byte, 1);
         out[2 * i] = digits[byte >> 4];
         out[2 * i + 1] = digits[byte & 15];
     }

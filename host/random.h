@@ -1,8 +1,8 @@
 /* random.h - the one seeded generator, and the one source of secrets.
  *
  * Jitter, sampling and injected faults draw from a `struct random`, so that --seed repeats a run.
- * Identifiers that must not be guessed come from random_secret, which asks the kernel, except where a
- * virtual clock makes the whole run a rehearsal: then random_secret_seeded repeats too.
+ * Identifiers that must not be guessed come from random_hex, which asks the kernel, except where a virtual
+ * clock makes the whole run a rehearsal: then they repeat too.
  */
 #ifndef PERIGEE_RANDOM_H
 #define PERIGEE_RANDOM_H
@@ -28,11 +28,8 @@ double random_double(struct random *r);
 /* Uniform in [0, n); n > 0. */
 uint64_t random_below(struct random *r, uint64_t n);
 
-/* n bytes from the kernel; ends the process if the kernel has none. */
-void random_secret(void *bytes, size_t n);
-
 /* out gets 2n lower-case hex digits and a NUL: from r if it is not NULL (rehearsals only), else from the
- * kernel. */
+ * kernel, without which the process ends. */
 void random_hex(struct random *r, char *out, size_t n);
 
 #endif

@@ -213,15 +213,10 @@ struct permit *spend_adopt(struct spend *spend, const char *intent_id);
 /* 32 hex digits; "" before spend_intent.  Good for callback keys and for finding a lost create again. */
 const char *permit_intent_id(const struct permit *permit);
 
-/* 1, 2, …: the same in every run with the same seed, for logs. */
-uint64_t permit_number(const struct permit *permit);
-
 /* NULL if unpriced. */
 const struct amount *permit_price(const struct permit *permit);
 const char *permit_operation(const struct permit *permit);
 const char *permit_service(const struct permit *permit);
-const char *permit_account(const struct permit *permit);   /* "" if not given */
-const char *permit_key(const struct permit *permit);       /* "" if not given */
 const char *permit_remote_id(const struct permit *permit); /* "" if not known */
 bool permit_governed(const struct permit *permit);
 

@@ -63,8 +63,9 @@ struct permit {
     struct list_node answer; /* spend->answers, while an answer waits to be delivered */
     struct spend *spend;
     enum permit_state state;
-    uint64_t number;
-    char *operation, *service, *account, *key, *remote_id;
+    uint64_t number; /* 1, 2, …: the same in every run with the same seed, for logs */
+    char *operation, *service, *remote_id;
+    char *account, *key; /* for the record that a store keeps */
     char intent_id[33];
 
     bool priced, governed;

@@ -266,11 +266,6 @@ const char *permit_intent_id(const struct permit *permit)
     return permit->intent_id;
 }
 
-uint64_t permit_number(const struct permit *permit)
-{
-    return permit->number;
-}
-
 const struct amount *permit_price(const struct permit *permit)
 {
     return permit->priced ? &permit->price : NULL;
@@ -284,16 +279,6 @@ const char *permit_operation(const struct permit *permit)
 const char *permit_service(const struct permit *permit)
 {
     return permit->service;
-}
-
-const char *permit_account(const struct permit *permit)
-{
-    return permit->account;
-}
-
-const char *permit_key(const struct permit *permit)
-{
-    return permit->key;
 }
 
 const char *permit_remote_id(const struct permit *permit)

@@ -7,7 +7,6 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "host/log.h"
 #include "host/luax.h"
@@ -25,8 +24,7 @@ static void op_free(struct op *op)
     mem_free(op);
 }
 
-/* An op whose binding raised between op_new and op_park. */
-static void drop_unparked_op(struct task *t)
+void task_drop_op(struct task *t)
 {
     struct op *op = t->op;
     if (op == NULL) return;
@@ -53,7 +51,7 @@ static struct task *current_task(lua_State *L, const char *what)
 void *op_new(lua_State *L, const struct op_type *type, size_t size)
 {
     struct task *t = current_task(L, type->name);
-    drop_unparked_op(t);
+    task_drop_op(t);
     if (!type->stays) task_refuse_if_cancelled(L, t, type->name);
     struct op *op = mem_alloc(size);
     op->type = type;
@@ -129,13 +127,25 @@ struct task_extra *task_extra(struct task *t)
     return t->extra;
 }
 
+static void on_idle_cb(uv_idle_t *handle)
+{
+    (void)handle; /* exists to keep poll from blocking */
+}
+
+static void wake(struct sched *s)
+{
+    if (s->idle_active) return;
+    uv_idle_start(&s->idle, on_idle_cb);
+    s->idle_active = true;
+}
+
 void task_queue(struct task *t)
 {
     assert(t->state != TASK_READY && t->state != TASK_DONE);
     t->state = TASK_READY;
     t->vm->ready_count++;
     list_append(&t->vm->sched->ready, &t->ready);
-    sched_wake(t->vm->sched);
+    wake(t->vm->sched);
 }
 
 /* [-1, +1, m] message handler of the body: keeps the traceback where the error was raised */
@@ -196,87 +206,9 @@ struct task *task_new(lua_State *L, struct scope *scope, int nargs)
     return t;
 }
 
-static void wake_joiners(struct task *t)
-{
-    struct list_node *n;
-    while ((n = list_pop(&t->joiners)) != NULL) op_complete(task_joiner_op(n));
-}
-
-/* An error of a child nobody waited for becomes the parent's own. */
-static void adopt_child_failure(struct task *t)
-{
-    for (struct scope *s = t->scopes; s; s = s->outer) {
-        struct list_node *n = list_first(&s->failures);
-        int error_ref = n ? LIST_ENTRY(n, struct failure, link)->error_ref : s->error_ref;
-        if (error_ref == LUA_NOREF || !t->ok) continue;
-        lua_settop(t->co, 0);
-        lua_rawgeti(t->co, LUA_REGISTRYINDEX, error_ref);
-        t->ok = false;
-        t->results = 1;
-    }
-}
-
-static void report_to_owner(struct task *t)
-{
-    struct task_extra *extra = t->extra;
-    if (extra && extra->done) extra->done(extra->done_ctx, t->co, t->ok, t->results, extra->traceback);
-}
-
-static const char *ending(struct task *t)
-{
-    if (t->ok) return "ok";
-    return luax_is_err_kind(t->co, -1, ERR_CANCELLED) ? "cancelled" : "failed";
-}
-
-static void task_free(struct task *t)
-{
-    while (t->scopes) scope_remove(t->scopes);
-    if (t->extra) {
-        mem_free(t->extra->chain);
-        mem_free(t->extra->traceback);
-        mem_free(t->extra);
-    }
-    luaL_unref(t->vm->L, LUA_REGISTRYINDEX, t->co_ref);
-    luaL_unref(t->vm->L, LUA_REGISTRYINDEX, t->locals_ref);
-    mem_free(t);
-}
-
-/* The body has ended and no child is left: results go to whoever holds the handle, then all is freed. */
-static void task_complete(struct task *t)
-{
-    struct vm *vm = t->vm;
-    vm->uncapped++;
-    adopt_child_failure(t);
-    t->state = TASK_DONE;
-    log_write(LOG_LEVEL_DEBUG, "task.end", LOG_INT("task", (int64_t)t->id), LOG_STR("end", ending(t)));
-    bool observed = t->ok || !list_empty(&t->joiners);
-    struct failure *failure = observed ? NULL : scope_child_failed(t->scope, t);
-    task_handle_complete(t, failure);
-    wake_joiners(t);
-    report_to_owner(t);
-    task_forget_cancels(t);
-    vm->live_count--;
-    scope_child_done(t->scope, t);
-    task_free(t);
-    vm->uncapped--;
-}
-
-/* The body is over: wait for the children (cancelled first if it failed), then complete. */
-static void task_drain(struct task *t)
-{
-    if (!t->ok) {
-        for (struct scope *s = t->scopes; s; s = s->outer)
-            scope_cancel_tasks(s, "the task they belong to has failed", s->grace_ms);
-    }
-    if (task_has_children(t))
-        t->state = TASK_DRAINING;
-    else
-        task_complete(t);
-}
-
 static void body_ended(struct task *t, int status, int results)
 {
-    drop_unparked_op(t); /* of a binding that raised after op_new: the last thing the body did */
+    task_drop_op(t); /* of a binding that raised after op_new: the last thing the body did */
     t->results = results;
     t->ok = status == LUA_OK && lua_toboolean(t->co, -results);
     if (status == LUA_OK) {
@@ -286,54 +218,6 @@ static void body_ended(struct task *t, int status, int results)
         t->results = 1;
     }
     task_drain(t);
-}
-
-/* Ends a task without asking it: its coroutines are closed from the inside out, their <close> variables
- * run but cannot wait. */
-static void task_terminate(struct task *t, const struct err *why)
-{
-    drop_unparked_op(t);
-    struct sched *s = t->vm->sched;
-    t->vm->uncapped++;
-    t->vm->fail_allocs = 0;
-    s->current = t;
-    guard_enter(s->guard, t->vm->step_limit_ms);
-    for (size_t i = t->extra ? t->extra->chain_len : 0; i > 0; i--) {
-        s->innermost = t->extra->chain[i - 1];
-        lua_sethook(s->innermost, NULL, 0, 0);
-        luax_reset_thread(s->innermost, t->vm->L);
-    }
-    s->innermost = t->co;
-    lua_sethook(t->co, NULL, 0, 0);
-    luax_reset_thread(t->co, t->vm->L);
-    guard_leave(s->guard, t);
-    s->current = NULL;
-    t->vm->fail_allocs = 0;
-    lua_sethook(t->co, NULL, 0, 0);
-    lua_settop(t->co, 0);
-    luax_push_err(t->co, why);
-    t->vm->uncapped--;
-    t->ok = false;
-    t->results = 1;
-    task_drain(t);
-}
-
-static void explain_kill(struct task *t, struct err *e)
-{
-    struct vm *vm = t->vm;
-    if (vm->refused > 0) {
-        err_set(e, ERR_LIMIT, "the task was ended: its VM \"%s\" is at its memory limit of %zu MB", vm->name,
-                vm->cap >> 20);
-        err_set_code(e, "memory");
-    } else if (task_active_cancel(t)) {
-        err_set(e, ERR_LIMIT, "the task was ended: it went on after it was cancelled (%s)",
-                task_active_cancel(t)->reason);
-        err_set_code(e, "grace");
-    } else {
-        err_set(e, ERR_LIMIT, "the task was ended: it ran for more than %.3g s without waiting",
-                (double)vm->step_limit_ms / 1000);
-        err_set_code(e, "runaway");
-    }
 }
 
 static void log_op(const char *event, const struct op *op)
@@ -360,13 +244,6 @@ static void park_or_fail(struct task *t, int results)
     task_terminate(t, &e);
 }
 
-static void end_killed(struct task *t)
-{
-    struct err e;
-    explain_kill(t, &e);
-    task_terminate(t, &e);
-}
-
 static void run_body(struct task *t)
 {
     struct sched *s = t->vm->sched;
@@ -387,25 +264,12 @@ static void run_body(struct task *t)
     t->ended = NULL;
     if (s->gc_stress) lua_gc(t->vm->L, LUA_GCCOLLECT);
     if (t->killed) {
-        end_killed(t);
+        task_end_killed(t);
     } else if (status == LUA_YIELD) {
         park_or_fail(t, results);
     } else {
         body_ended(t, status, results);
     }
-}
-
-/* Cancelled before its first step: its function never runs. */
-static void end_unstarted(struct task *t)
-{
-    struct err e;
-    err_set(&e, ERR_CANCELLED, "the task was cancelled before it started: %s", task_active_cancel(t)->reason);
-    t->vm->uncapped++;
-    lua_settop(t->co, 0);
-    luax_push_err(t->co, &e);
-    t->vm->uncapped--;
-    t->results = 1;
-    task_drain(t);
 }
 
 static void task_step(struct task *t)
@@ -416,26 +280,14 @@ static void task_step(struct task *t)
     if (body_over)
         task_drain(t);
     else if (t->killed)
-        end_killed(t);
+        task_end_killed(t);
     else if (!t->started && task_active_cancel(t))
-        end_unstarted(t);
+        task_end_unstarted(t);
     else
         run_body(t);
 }
 
 /* ---- the scheduler ------------------------------------------------------------------------------------ */
-
-static void on_idle_cb(uv_idle_t *handle)
-{
-    (void)handle; /* exists to keep poll from blocking */
-}
-
-void sched_wake(struct sched *s)
-{
-    if (s->idle_active) return;
-    uv_idle_start(&s->idle, on_idle_cb);
-    s->idle_active = true;
-}
 
 static void look_for_deadlocks(struct sched *s)
 {
@@ -512,7 +364,7 @@ void sched_free(struct sched *s)
 void sched_request_dump(struct sched *s)
 {
     s->dump_requested = true;
-    sched_wake(s);
+    wake(s);
 }
 
 struct timers *sched_timers(struct sched *s)

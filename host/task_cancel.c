@@ -99,27 +99,24 @@ void task_raise_cancelled(lua_State *L, struct task *t, const char *what)
     lua_error(L);
 }
 
+/* Ends the running task as soon as Lua goes on with it, without asking it. */
+static void kill_current(struct task *t)
+{
+    t->killed = true;
+    guard_hook_kill(t->vm->sched->innermost);
+}
+
 void task_refuse_if_cancelled(lua_State *L, struct task *t, const char *what)
 {
     struct cancel *c = task_active_cancel(t);
     if (c == NULL) return;
     if (c->expired) {
         uint64_t now = clock_now_ms(sched_for(c)->clock);
-        if (now >= c->grace_end_ms + LAST_CALL_MS) task_kill(t);
+        if (now >= c->grace_end_ms + LAST_CALL_MS) kill_current(t);
         task_raise_cancelled(L, t, what);
     }
     bool shielded = t->extra && t->extra->shield_ms > 0;
     if (c->pending && !shielded) task_raise_cancelled(L, t, what);
-}
-
-void task_kill(struct task *t)
-{
-    t->killed = true;
-    struct sched *s = t->vm->sched;
-    if (s->current == t)
-        guard_hook_kill(s->innermost);
-    else if (t->state == TASK_PARKED && t->op && !t->op->done)
-        task_resume_aborted(t->op);
 }
 
 /* ---- task.shield -----------------------------------------------------------------------------------------

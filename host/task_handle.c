@@ -70,14 +70,14 @@ static const struct op_type join_type = {
     .describe = join_describe,
 };
 
-struct task_handle *task_handle_check(lua_State *L, int index)
+static struct task_handle *check_handle(lua_State *L, int index)
 {
     return luaL_checkudata(L, index, handle_class);
 }
 
 static int l_wait(lua_State *L)
 {
-    struct task_handle *h = task_handle_check(L, 1);
+    struct task_handle *h = check_handle(L, 1);
     if (h->task == NULL) return push_results(L, h);
     if (h->task == vm_of(L)->sched->current) luax_invalid(L, "task:wait: a task cannot wait for itself");
     struct join_op *op = op_new(L, &join_type, sizeof *op);
@@ -91,7 +91,7 @@ static int l_wait(lua_State *L)
 
 static int l_cancel(lua_State *L)
 {
-    struct task_handle *h = task_handle_check(L, 1);
+    struct task_handle *h = check_handle(L, 1);
     const char *reason = luaL_optstring(L, 2, "cancelled by the script");
     if (h->task) task_cancel(h->task, reason, h->task->scope->grace_ms);
     lua_settop(L, 1);
@@ -111,26 +111,26 @@ static const char *status_of(const struct task_handle *h)
 
 static int l_status(lua_State *L)
 {
-    lua_pushstring(L, status_of(task_handle_check(L, 1)));
+    lua_pushstring(L, status_of(check_handle(L, 1)));
     return 1;
 }
 
 static int l_id(lua_State *L)
 {
-    lua_pushinteger(L, (lua_Integer)task_handle_check(L, 1)->id);
+    lua_pushinteger(L, (lua_Integer)check_handle(L, 1)->id);
     return 1;
 }
 
 static int l_tostring(lua_State *L)
 {
-    struct task_handle *h = task_handle_check(L, 1);
+    struct task_handle *h = check_handle(L, 1);
     lua_pushfstring(L, "task %I (%s)", (LUAI_UACINT)h->id, status_of(h));
     return 1;
 }
 
 static int l_gc(lua_State *L)
 {
-    struct task_handle *h = task_handle_check(L, 1);
+    struct task_handle *h = check_handle(L, 1);
     if (h->task) {
         struct task_handle **at = &h->task->handle;
         while (*at != h) at = &(*at)->next;

@@ -147,9 +147,18 @@ void task_queue(struct task *t);
 void task_resume_aborted(struct op *op);
 struct task_extra *task_extra(struct task *t);
 struct task *task_new(lua_State *L, struct scope *scope, int nargs);
-void sched_wake(struct sched *s);
 
 void task_push_sentinel(lua_State *L);
+void task_drop_op(struct task *t); /* one whose binding raised between op_new and op_park */
+
+/* task_end.c */
+void task_drain(
+    struct task *t); /* the body is over: waits for the children, cancelled if it failed, then completes */
+/* Ends a task without asking it: its coroutines are closed from the inside out, their <close> variables run
+ * but cannot wait. */
+void task_terminate(struct task *t, const struct err *why);
+void task_end_killed(struct task *t);
+void task_end_unstarted(struct task *t); /* cancelled before its first step: its function never runs */
 
 /* task_scope.c */
 void scope_init(struct scope *scope, struct vm *vm, struct task *owner);
@@ -165,12 +174,10 @@ struct failure *scope_child_failed(struct scope *scope, struct task *child);
 struct scope *scope_new(struct task *owner, uint64_t grace_ms);
 void scope_start_deadline(struct scope *scope, uint64_t limit_ms);
 int scope_wait(lua_State *L, struct scope *scope);
-int scope_leave(lua_State *L, struct scope *scope);
 
 /* task_handle.c */
 void task_handle_register(lua_State *L);
 void task_handle_push(lua_State *L, struct task *t);
-struct task_handle *task_handle_check(lua_State *L, int index);
 void task_handle_complete(struct task *t, struct failure *failure);
 struct op *task_joiner_op(struct list_node *joiner);
 
@@ -183,7 +190,6 @@ void task_shield_leave(struct task *t, uint64_t outer);
 struct cancel *task_active_cancel(struct task *t);
 void task_refuse_if_cancelled(lua_State *L, struct task *t, const char *what);
 void task_raise_cancelled(lua_State *L, struct task *t, const char *what);
-void task_kill(struct task *t);
 void task_forget_cancels(struct task *t);
 
 /* task_guard.c */

@@ -183,13 +183,8 @@ static void scope_op_abort(struct op *op)
     ((struct scope_op *)op)->scope->waiter = NULL;
 }
 
-/* [-0, +0, e] all children have ended: the scope is over; raises what it ended with */
-static int scope_finish(lua_State *L, struct op *op)
-{
-    return scope_leave(L, ((struct scope_op *)op)->scope);
-}
-
-int scope_leave(lua_State *L, struct scope *scope)
+/* [-0, +0, e] the scope is over; raises what it ended with */
+static int leave(lua_State *L, struct scope *scope)
 {
     bool timed_out = scope->timed_out, failed = scope->error_ref != LUA_NOREF;
     lua_rawgeti(L, LUA_REGISTRYINDEX, scope->error_ref);
@@ -204,6 +199,12 @@ int scope_leave(lua_State *L, struct scope *scope)
     }
     task_refuse_if_cancelled(L, owner, "task.scope"); /* told to stop while its tasks were ending */
     return 0;
+}
+
+/* [-0, +0, e] all children have ended */
+static int scope_finish(lua_State *L, struct op *op)
+{
+    return leave(L, ((struct scope_op *)op)->scope);
 }
 
 static void scope_describe(const struct op *op, struct buf *out)
@@ -223,7 +224,7 @@ static const struct op_type scope_wait_type = {
 int scope_wait(lua_State *L, struct scope *scope)
 {
     scope->closing = true;
-    if (scope->live == 0) return scope_leave(L, scope);
+    if (scope->live == 0) return leave(L, scope);
     struct scope_op *w = op_new(L, &scope_wait_type, sizeof *w);
     w->scope = scope;
     scope->waiter = &w->op;

@@ -447,6 +447,20 @@ describe("task.deadline", function()
 end)
 
 describe("locks and semaphores", function()
+  it("ends the wait for a permit of a semaphore that is closed, and gives none", function()
+    local semaphore = require "perigee.core.sync".semaphore(0)
+    local waiter = task.spawn(pcall, semaphore.acquire, semaphore)
+    helper.eventually(function() return waiter:status() == "waiting" end)
+
+    semaphore:close()
+
+    local ok, err = waiter:wait()
+    assert.is_false(ok)
+    assert.equal("closed", err.kind)
+    assert.equal("closed", select(2, pcall(semaphore.acquire, semaphore)).kind)
+    assert.equal(0, semaphore:free())
+  end)
+
   it("let one task in at a time, first come first served", function()
     local order, inside = {}, 0
     task.map({1, 2, 3}, function(i)
