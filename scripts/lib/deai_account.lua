@@ -87,6 +87,7 @@ local function login(client, state)
     error(reply, 0)
   end
   state.refused = nil
+  if meta.date then state.skew = meta.date - os.time() end
   state.token, state.worked = reply.token, false
   state.expires = clock.now() + life_of(reply.token, meta.date)
   state.fruitless = state.fruitless + 1

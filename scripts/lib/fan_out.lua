@@ -6,6 +6,7 @@
 -- One start at a time: the service starts them one by one anyway (the lock of the job), and a process that
 -- dies leaves at most one input in doubt.
 
+local account = require "perigee.deai_account"
 local amount = require "perigee.amount"
 local budget = require "perigee.budget"
 local core = require "perigee.core.task"
@@ -30,8 +31,9 @@ local function stops(err)
   return STOPS[err.kind] and err.code ~= "max_cost"
 end
 
--- Clocks of two machines differ; a row of the list this much older than a start is still taken for it.
-local SLACK = 60
+-- When, by the service's clock, a row of its list can be that of a start: it counts whole seconds, as the Date
+-- header does by which we know that clock, and a start that was sent ends within its time-out.
+local EARLIEST, LATEST = 2, 300
 
 -- ---- options -------------------------------------------------------------------------------------------------
 
@@ -94,7 +96,7 @@ local function recall(run, item)
   local record = run.results:get(item.sha256)
   if not record then return end
   item.state = record.state == "starting" and "unknown" or record.state
-  item.at, item.infer_id = record.at, record.infer_id
+  item.at, item.after, item.infer_id = record.at, record.after, record.infer_id
   item.price, item.cost = as_amount(record.price), as_amount(record.cost)
   item.result, item.tx_hash, item.intent = record.result, record.tx_hash, record.intent
 end
@@ -134,11 +136,29 @@ local function finish(run, item, reply)
   run.results:note(item, "done")
 end
 
+-- The service's clock, as far as it has told.
+local function service_time(run)
+  return os.time() + (run.client.key and account.state(run.client).skew or 0)
+end
+
+-- The newest row before the first start ("" if there is none): what is below it is none of our starts.  nil, and
+-- then nothing is settled, if the list cannot be read.
+local function read_newest(run)
+  local row, err = task.try(function()
+    for row in run.client:inferences(run.options.jobID) do
+      if row.tx_hash and row.tx_hash ~= "" then return row end
+    end
+    return {}
+  end)
+  if err then log.debug("fan_out.list", { error = err.message }) end
+  return row and (row.tx_hash or "")
+end
+
 -- Estimate, gate and start, one at a time; then the wait, beside the others' waits.
 local function infer(run, item, data_path)
   local turn <close> = task.lock(run.turn)
   if run.stopped then return nil end
-  item.at = os.time()
+  item.at, item.after = service_time(run), run.newest
   run.results:note(item, "starting")
   for _, b in ipairs(run.budgets) do counted[b][key_of(run, item)] = true end
   return run.client:infer {
@@ -204,6 +224,7 @@ local function start_all(run)
   for _, item in ipairs(run.items) do
     if item.state == "not_started" or item.state == "failed" then todo[#todo + 1] = item end
   end
+  if #todo > 0 then run.newest = read_newest(run) end
   task.map(todo, function(item)
     if run.stopped then return end
     item.state, item.error = "not_started", nil
@@ -233,8 +254,8 @@ local function fetch_running(run)
   end, { concurrency = run.concurrency })
 end
 
--- Rows of the service's list since the first start in doubt that no item of ours accounts for.
-local function unclaimed_rows(run, since)
+-- Rows of the service's list that can be the start in doubt, and that no item of ours accounts for.
+local function unclaimed_rows(run, item)
   local claimed, rows = {}, {}
   for _, record in pairs(run.results.records) do
     if record.tx_hash then claimed[record.tx_hash] = true end
@@ -244,9 +265,9 @@ local function unclaimed_rows(run, since)
   end
   for row in run.client:inferences(run.options.jobID) do
     local at = tonumber(row.submitTime)
-    if at and at < since - SLACK then break end -- newest first
+    if row.tx_hash == item.after or (at and at < item.at - EARLIEST) then break end -- newest first
     if row.tx_hash == nil or row.tx_hash == "" then return nil end -- one is still on its way: whose is it?
-    if not claimed[row.tx_hash] then rows[#rows + 1] = row end
+    if not claimed[row.tx_hash] and not (at and at > item.at + LATEST) then rows[#rows + 1] = row end
   end
   return rows
 end
@@ -269,7 +290,8 @@ local function settle_unknown(run)
   end
   if #doubtful ~= 1 or in_flight then return end
   local item = doubtful[1]
-  local ok, rows = pcall(unclaimed_rows, run, item.at or 0)
+  if not item.at or not item.after then return end
+  local ok, rows = pcall(unclaimed_rows, run, item)
   if not ok then
     if errors.is(rows, "cancelled") or not errors.is(rows) then error(rows, 0) end
     log.warn("fan_out.unsettled", { file = item.file, error = rows.message })

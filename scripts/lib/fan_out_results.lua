@@ -94,6 +94,7 @@ function Results:note(item, state)
     result = item.result,
     tx_hash = item.tx_hash,
     intent = item.intent,
+    after = item.after,
     error = item.error and tostring(item.error),
   }
 end

@@ -70,6 +70,8 @@ local function call_money(err)
   elseif err.outcome == "unknown" then
     local price = err.price and (" (" .. tostring(err.price) .. ")") or ""
     return "It is unknown whether the service executed the call" .. price .. ": it may be charged, and stays held."
+  elseif err.kind == "timeout" and err.code == "wait" then
+    return "What it runs is charged: only the wait for it has ended."
   elseif err.kind == "job_failed" then
     return "The job ran and failed: what it used until then is charged."
   elseif err.kind == "denied" then

@@ -292,6 +292,32 @@ describe("fan_out", function()
     assert.equal("unknown", report.items[2].state)
   end)
 
+  it("never takes a row of somebody else's, made shortly before or long after, for an input in doubt", function()
+    for _, seconds in ipairs { 0, 3600 } do
+      local client = make_client(function(input) return input == "input-2" and "lost" or nil end)
+      local files, results = make_files(inputs(2))
+      local theirs = { tx_hash = "0xother", result = "theirs", submitTime = os.time() + seconds }
+      if seconds == 0 then table.insert(client.rows, 1, theirs) end
+      local first = run(client, files, results)
+      if seconds > 0 then table.insert(client.rows, 1, theirs) end
+
+      assert.equal("unknown", first.items[2].state)
+      assert.equal("unknown", run(client, files, results).items[2].state)
+    end
+  end)
+
+  it("leaves an input in doubt when the list could not be read before the first start", function()
+    local client = make_client(function(input) return input == "input-2" and "unknown" or nil end)
+    local files, results = make_files(inputs(2))
+    function client.inferences()
+      error(errors.new { kind = "unavailable", message = "not offered" }, 0)
+    end
+    run(client, files, results)
+    client.inferences = nil
+
+    assert.equal("unknown", run(client, files, results).items[2].state)
+  end)
+
   it("leaves an input in doubt when the list shows no start of it", function()
     local client = make_client(function(input) return input == "input-2" and "lost" or nil end)
     local files, results = make_files(inputs(3))

@@ -45,6 +45,13 @@ describe("report.render", function()
     assert.is_nil(text:find("Do not just run it again", 1, true))
   end)
 
+  it("does not say that a job which goes on cost nothing", function()
+    local text = report.render(errors.new { kind = "timeout", code = "wait", message = "m", service = "deai",
+      operation = "wait_inference" })
+    assert.is_nil(text:find("cost nothing", 1, true))
+    assert.is_truthy(text:find("only the wait for it has ended", 1, true))
+  end)
+
   it("prefers the hint that the error brings", function()
     local text = report.render(errors.new { kind = "auth", message = "m", hint = "first\nsecond" })
     assert.is_truthy(text:find("  do     first\n         second\n", 1, true))
