@@ -82,6 +82,14 @@ static bool is_address(const char *value)
     return colon && colon != value && parse_count(colon + 1, &port) == 0 && port <= UINT16_MAX;
 }
 
+static bool is_url(const char *value)
+{
+    const char *host = strncmp(value, "https://", 8) == 0  ? value + 8
+                       : strncmp(value, "http://", 7) == 0 ? value + 7
+                                                           : "";
+    return *host && *host != '/' && host[strcspn(host, "?# \t\r\n")] == '\0';
+}
+
 /* What a right value looks like, or NULL if this one is right. */
 static const char *complaint(const struct cli_option *option, const char *value)
 {
@@ -96,6 +104,7 @@ static const char *complaint(const struct cli_option *option, const char *value)
     case CLI_DURATION: return parse_duration(value, &ms) == 0 ? NULL : "a time such as 30s, 5m or 2h";
     case CLI_SIZE: return parse_size(value, &integer) == 0 ? NULL : "a size such as 512M or 2G";
     case CLI_ADDRESS: return is_address(value) ? NULL : "an address such as 127.0.0.1:8420";
+    case CLI_URL: return is_url(value) ? NULL : "a URL such as https://example.org/hooks";
     case CLI_RATE: return parse_rate(value, &number) == 0 ? NULL : "a number above 0";
     case CLI_CHOICE: return is_choice(option->choices, value) ? NULL : option->choices;
     }
@@ -271,6 +280,7 @@ static void push_value(lua_State *L, const struct cli_option *option, const char
     case CLI_TEXT:
     case CLI_CODE:
     case CLI_ADDRESS:
+    case CLI_URL:
     case CLI_CHOICE: lua_pushstring(L, value); break;
     case CLI_COUNT:
         parse_count(value, &integer);

@@ -21,6 +21,7 @@ enum cli_type {
     CLI_SIZE,     /* bytes, or "64K" "512M" "2G" (powers of 1024) */
     CLI_CHOICE,   /* one of the words in `choices`, separated by | */
     CLI_ADDRESS,  /* "HOST:PORT" */
+    CLI_URL,      /* "https://host/path", without a query */
     CLI_RATE      /* a number above 0 */
 };
 

@@ -27,7 +27,7 @@ static const struct cli_option run_options[] = {
      "remote jobs that can be stopped when the run is interrupted (default: stop on Ctrl-C at a terminal, "
      "leave otherwise)"},
     {"listen", 0, CLI_ADDRESS, "HOST:PORT", NULL, "where the receiver of callbacks listens"},
-    {"public-url", 0, CLI_TEXT, "URL", NULL, "how services reach that receiver from outside"},
+    {"public-url", 0, CLI_URL, "URL", NULL, "how services reach that receiver from outside"},
     {"max-memory", 0, CLI_SIZE, "SIZE", NULL, "most memory the script may use, such as 512M"},
     {"max-step", 0, CLI_DURATION, "DURATION", NULL,
      "longest the script may compute without waiting (default: 10s)"},

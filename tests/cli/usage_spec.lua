@@ -28,6 +28,8 @@ describe("the command line", function()
 
   it("says what a right value looks like", function()
     has(usage("run", "--timeout", "soon", "x.lua"), "a time such as 30s")
+    has(usage("run", "--public-url", "example.org", "x.lua"), "a URL such as https://")
+    has(usage("run", "--public-url", "https://x/?a=1", "x.lua"), "a URL such as https://")
     has(usage("run", "--max-memory=lots", "x.lua"), "a size such as 512M")
     has(usage("run", "--log-level", "loud", "x.lua"), "debug|info|warn|error|off")
     has(usage("run", "--seed", "-1", "x.lua"), "a whole number")
