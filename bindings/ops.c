@@ -327,7 +327,6 @@ static int l_connect(lua_State *L)
     conn->transport_ref = LUA_NOREF;
     lua_getfield(L, 1, "transport");
     conn->transport = lua_isnil(L, -1) ? ops_default_transport(L) : local_check(L, -1);
-    if (!conn->transport) luax_invalid(L, "%s.client: this VM has no network", service->name);
     conn->transport_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     return 1;
 }

@@ -134,6 +134,7 @@ end
 --- methods:authorize() must put a valid token on the connection; methods:renew(token) replaces a refused one
 --- and says whether that is worth another try.
 function service.new_client(name, methods, options)
+  budget.collect(options.budget) -- what is none is refused here, not at the first paid call
   local conn = core.connect { service = name, base_url = options.base_url, transport = options.transport }
   return setmetatable({
     service = name,

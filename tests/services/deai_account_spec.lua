@@ -227,8 +227,9 @@ describe("deai.client: reads", function()
     assert.truthy(rows[1].ccd_cost:decimal())
   end)
 
-  it("refuses a rate of status reads that is none", function()
+  it("refuses a rate of status reads that is none, and a budget that is none", function()
     local here <close> = local_world.open {}
+    assert.equal("invalid", helper.error_of(here.deai, here, { budget = "5 CCD" }).kind)
     for _, rate in ipairs { 0, -1, 0 / 0, math.huge } do
       assert.equal("invalid", helper.error_of(here.deai, here, { status_rate = rate }).kind)
     end
