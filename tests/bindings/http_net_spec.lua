@@ -2,6 +2,7 @@
 local helper = require "tests.helper"
 local http = require "perigee.http"
 local proc = require "perigee.core.proc"
+local task = require "perigee.task"
 
 local program = os.getenv "PERIGEE" or "build/debug/perigee"
 
@@ -27,12 +28,18 @@ local function environment(changes)
 end
 
 describe("https", function()
-  -- a server with a certificate of its own for 127.0.0.1; answers with a page about the connection
-  local function tls_server()
+  -- the files of a certificate for 127.0.0.1 and its key
+  local function certificate()
     local dir = helper.tmpdir()
     local cert, key = dir .. "/cert.pem", dir .. "/key.pem"
     run {args = {"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
       "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"}}
+    return cert, key, dir
+  end
+
+  -- a server with a certificate of its own; answers with a page about the connection
+  local function tls_server()
+    local cert, key = certificate()
     local child = proc.spawn {args = {"openssl", "s_server", "-accept", "127.0.0.1:0", "-www", "-cert", cert, "-key", key}}
     finally(function()
       child:kill "TERM"
@@ -59,6 +66,17 @@ describe("https", function()
     assert.equal("invalid", helper.error_of(http.get, url .. "/", {insecure = "localhost"}).kind)
   end)
 
+  it("accepts it with a warning that names the host", function()
+    local url = tls_server()
+    local code = ("for _ = 1, 2 do require 'perigee.http'.get('%s/', {insecure = '127.0.0.1'}) end"):format(url)
+
+    local result = run {args = {program, "run", "-e", code}}
+
+    assert.matches("warn +http.tls_not_verified origin=https://127.0.0.1", result.stderr)
+    local _, lines = result.stderr:gsub("\n", "")
+    assert.equal(1, lines, result.stderr)
+  end)
+
   it("trusts what SSL_CERT_FILE names, read when the program runs", function()
     local url, cert = tls_server()
     local code = ("print(require 'perigee.http'.get('%s/').status)"):format(url)
@@ -66,6 +84,44 @@ describe("https", function()
     local result = run {args = {program, "run", "-e", code}, env = environment {SSL_CERT_FILE = cert}}
 
     assert.equal("200\n", result.stdout)
+  end)
+
+  -- nginx comes with `make deps-dev`; without it there is nobody to speak HTTP/2 with
+  local has_nginx = proc.run({args = {"sh", "-c", "command -v nginx"}}).status == 0
+
+  local spec = has_nginx and it or pending
+  spec("speaks HTTP/2 where it is offered, and many requests share a connection", function()
+    local cert, key, dir = certificate()
+    local placeholder = http.serve {handler = print} -- finds a port that is free
+    local port = placeholder.port
+    placeholder:close()
+    local config = write_file(dir .. "/nginx.conf", ([[
+      daemon off; pid DIR/pid; error_log stderr; events {}
+      http {
+        access_log off;
+        client_body_temp_path DIR/1; proxy_temp_path DIR/2; fastcgi_temp_path DIR/3; uwsgi_temp_path DIR/4; scgi_temp_path DIR/5;
+        server {
+          listen 127.0.0.1:PORT ssl http2; ssl_certificate CERT; ssl_certificate_key KEY;
+          location / { return 200 "$server_protocol $connection"; }
+        }
+      }]]):gsub("%u%u+", {DIR = dir, PORT = tostring(port), CERT = cert, KEY = key}))
+    local child = proc.spawn {args = {"nginx", "-p", dir, "-e", "stderr", "-c", config}}
+    finally(function()
+      child:kill "TERM"
+      child:wait()
+    end)
+    local url = ("https://127.0.0.1:%d/"):format(port)
+    local function get() return http.get(url, {insecure = "127.0.0.1"}) end
+    helper.eventually(function() return (pcall(get)) end)
+
+    local connections, count = {}, 0
+    for _, reply in ipairs(task.map({1, 2, 3, 4, 5, 6, 7, 8}, get)) do
+      assert.equal("2", reply.version)
+      local connection = reply.body:match "^HTTP/2.0 (%d+)$"
+      if not connections[connection] then count = count + 1 end
+      connections[connection] = true
+    end
+    assert.is_true(count < 8, count .. " connections")
   end)
 end)
 

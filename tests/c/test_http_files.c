@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "tests/c/http_case.h"
@@ -127,6 +128,63 @@ static void a_file_that_shrinks_while_sent_is_an_error_with_unknown_outcome(void
     unlink(path);
     bench_close(&b);
     peer_stop(peer);
+}
+
+/* Takes a request of any length and answers; `last` is the number of bytes. */
+static void serve_count(struct peer *peer, int fd, int connection)
+{
+    enum { MIB = 1 << 20 };
+    char *buf = malloc(MIB);
+    size_t total = 0, want = 0;
+    (void)connection;
+    while (want == 0 || total < want) {
+        ssize_t n = recv(fd, buf, MIB - 1, 0);
+        if (n <= 0) break;
+        buf[n] = '\0';
+        const char *end = want ? NULL : strstr(buf, "\r\n\r\n");
+        if (end) want = (size_t)(end + 4 - buf) + strtoul(peer_header(buf, "\r\nContent-Length:"), NULL, 10);
+        total += (size_t)n;
+    }
+    snprintf(peer->last, sizeof peer->last, "%zu of %zu", total, want);
+    peer_reply(fd, "200 OK", "", "taken");
+    free(buf);
+}
+
+/* The most memory this process has had, in kB. */
+static long peak_kb(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;
+}
+
+static struct answer upload(struct bench *b, const char *path, off_t size)
+{
+    struct peer *peer = peer_start(serve_count);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    CHECK_INT(ftruncate(fd, size), 0); /* takes no room on the disk */
+    close(fd);
+    struct http_file_body file = {.path = path, .part_name = "file"};
+    struct answer a = exchange(
+        b,
+        &(struct http_request){.method = "POST", .url = at(peer, "/up"), .file_body = &file, .once = true});
+    CHECK_INT(a.status, 200);
+    unlink(path);
+    peer_stop(peer);
+    return a;
+}
+
+static void a_gigabyte_goes_up_in_constant_memory(void)
+{
+    struct bench b = bench_open(NULL);
+    upload(&b, scratch("small"), 4 << 20);
+    long before = peak_kb();
+    struct answer a = upload(&b, scratch("big"), (off_t)1 << 30);
+    CHECK(a.progress.sent > (uint64_t)1 << 30); /* and the lines around it */
+    CHECK_INT(a.progress.send_total, a.progress.sent);
+    CHECK(a.progress_calls > 10);
+    CHECK(peak_kb() - before < 16 * 1024);
+    bench_close(&b);
 }
 
 /* ---- downloads
@@ -337,6 +395,7 @@ int main(void)
     if (mkdtemp(dir) == NULL) return 1;
     a_file_goes_as_one_part_of_a_form_or_raw();
     a_file_that_shrinks_while_sent_is_an_error_with_unknown_outcome();
+    a_gigabyte_goes_up_in_constant_memory();
     a_download_is_there_whole_or_not_at_all();
     a_broken_download_goes_on_only_if_the_file_is_the_same();
     a_part_that_does_not_fit_is_not_joined();
