@@ -72,6 +72,24 @@ size_t loop_handle_count(struct loop *loop)
     return count;
 }
 
+static void find_child_cb(uv_handle_t *handle, void *arg)
+{
+    bool *found = arg;
+    if (handle->type == UV_PROCESS && !uv_is_closing(handle)) *found = true;
+}
+
+void loop_reap(struct loop *loop)
+{
+    uint64_t give_up = uv_hrtime() + (uint64_t)CLOSE_LIMIT_MS * 1000000;
+    for (;;) {
+        bool found = false;
+        uv_walk(&loop->uv, find_child_cb, &found);
+        if (!found || uv_hrtime() >= give_up) return;
+        loop_turn(loop);
+        uv_sleep(1);
+    }
+}
+
 static void close_leftover_cb(uv_handle_t *handle, void *arg)
 {
     (void)arg;

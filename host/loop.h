@@ -26,6 +26,9 @@ void loop_turn(struct loop *loop);
 /* Makes loop_run return after the current turn. */
 void loop_stop(struct loop *loop);
 
+/* Turns until the end of every child process is known (their handles close then), for 2 s at most. */
+void loop_reap(struct loop *loop);
+
 /* Handles that exist (closing ones excepted): the leak checks of the specs compare it. */
 size_t loop_handle_count(struct loop *loop);
 

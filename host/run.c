@@ -446,6 +446,7 @@ void run_free(struct run *run)
 {
     timer_stop(sched_timers(run->sched), &run->timeout);
     timer_stop(sched_timers(run->sched), &run->drain);
+    loop_reap(run->loop); /* children that were killed with the last tasks */
     signals_stop(run->signals);
     sched_free(run->sched);
     loop_free(run->loop);

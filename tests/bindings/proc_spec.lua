@@ -67,6 +67,20 @@ describe("proc.run", function()
     os.remove(pid_file)
   end)
 
+  -- regression: the loop was closed before the system had told of their ends
+  it("takes its children along when the program ends, and waits until they have gone", function()
+    local result = proc.run { timeout = 30, args = { os.getenv "PERIGEE", "run", "-e", [[
+      local proc, task = require "perigee.proc", require "perigee.task"
+      task.detach(function()
+        for _ = 1, 40 do task.spawn(proc.run, { args = { "sleep", "600" } }) end
+        task.sleep(600)
+      end)
+      task.sleep(0.05)
+      os.exit(3)]] } }
+    assert.are.equal("", result.stderr)
+    assert.are.equal(3, result.status)
+  end)
+
   it("says which program could not be started", function()
     local err = helper.error_of(proc.run, { args = { "/nonexistent/program" } })
     assert.are.equal("unavailable", err.kind)
