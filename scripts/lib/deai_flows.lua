@@ -289,7 +289,9 @@ end
 
 -- A refusal of the service is an answer that says "not yet"; a refused password is not.
 local function not_yet(err)
-  return err.kind == "api" or (err.kind == "auth" and err.code ~= "login_refused")
+  if err.kind == "api" then return "answer" end
+  if err.kind == "auth" and err.code ~= "login_refused" then return "unreadable" end
+  return nil
 end
 
 --- Waits until the inference is done: {infer_id, tx_hash, result, submitTime, ccd_cost}.

@@ -296,9 +296,16 @@ end
 -- What can be waited out: the service could not be asked, or did not make sense.
 local PASSING <const> = { network = true, timeout = true, http = true, parse = true, unavailable = true, tls = true }
 
+-- "answer", "unreadable", or nil for an error that ends the wait.
+local function waits_out(options, err)
+  if not errors.is(err) or err.kind == "cancelled" then return nil end
+  return options.passing and options.passing(err) or PASSING[err.kind] and "unreadable" or nil
+end
+
 --- Polls until look() returns something, for at most `timeout` seconds; returns that.
 ---   look()      one reading, without retries of its own; may raise
----   passing     function(err) -> true if it can be waited out (default: could not be asked)
+---   passing     function(err) -> "answer" if the service has said "not yet" with it, "unreadable" if it could not
+---               be asked, or nil (default: what is no answer at all is "unreadable")
 ---   patience    seconds for which readings may fail in a row (default an hour): unreachable is not failed
 ---   bell        of perigee.callback: polls at once, and often again, when it rings
 ---   not_before  clock.now() of a moment at which one reading is wanted (a deadline of the job's)
@@ -315,10 +322,9 @@ function service.poll(client, options, look)
     if ok then
       failing_since = nil
     else
-      local waits_out = errors.is(found) and found.kind ~= "cancelled"
-        and ((options.passing and options.passing(found)) or PASSING[found.kind])
-      failing_since = failing_since or now
-      if not waits_out or now - failing_since > (options.patience or 3600) then error(found, 0) end
+      local verdict = waits_out(options, found)
+      if verdict == "answer" then failing_since = nil else failing_since = failing_since or now end
+      if not verdict or now - (failing_since or now) > (options.patience or 3600) then error(found, 0) end
       log.debug("poll.failed", { service = client.service, kind = found.kind, error = found.message })
     end
     if options.on_poll then options.on_poll(now - started) end

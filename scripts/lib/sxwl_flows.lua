@@ -204,12 +204,12 @@ local function absence(client, job_id)
   return {
     found = function() misses, since, known = 0, nil, true end,
     passing = function(err)
-      if err.kind == "auth" then return known end
-      if err.code ~= "not_found" then return err.kind == "api" end
+      if err.kind == "auth" then return known and "unreadable" or nil end
+      if err.code ~= "not_found" then return err.kind == "api" and "unreadable" or nil end
       misses = misses + 1
       since = since or clock.now()
-      if known then return clock.now() - since < GONE_AFTER end
-      return misses < MISSES
+      local believed = known and clock.now() - since >= GONE_AFTER or not known and misses >= MISSES
+      return not believed and "answer" or nil
     end,
   }
 end

@@ -219,6 +219,18 @@ static const struct virtual_case virtual_cases[] = {
                                            "other):job_status(id) end, { concurrency = 50 })\n"
                                            "assert(task.now() - before >= 9.7, task.now() - before)\n"
                                            "return done()\n"},
+    {"not yet is an answer however long it is given",
+     "serve { faults = 'deai.submissions:error(500)' }\n"
+     "local path = os.tmpname()\n"
+     "local client = deai()\n"
+     "local remote = client:upload(path)\n"
+     "os.remove(path)\n"
+     "local id = client:train({ model = 'LSTM', jobName = 'j', x_train = remote }).jobID\n"
+     "world.deai.jobs[id].trained_at = os.time() + 10800\n"
+     "local before = os.time()\n"
+     "local result = client:wait_job(id, { x_train = remote })\n"
+     "assert(result.by == 'estimate' and os.time() - before >= 10800, os.time() - before)\n"
+     "return done()\n"},
     {"a token is renewed before its hour is over", "serve {}\n"
                                                    "local client = deai()\n"
                                                    "client:user()\n"
