@@ -5,6 +5,7 @@
 local amount = require "perigee.amount"
 local core = require "perigee.core.budget"
 local errors = require "perigee.error"
+local check_options = require "perigee.options".check
 local task = require "perigee.task"
 
 local budget = {}
@@ -12,23 +13,6 @@ local budget = {}
 local WINDOWS = { "total", "hour", "day", "week", "month" }
 local FIELDS = { "total", "hour", "day", "week", "month", "name", "warn", "utc_offset" }
 local LOCAL = "perigee.budget"
-
-local function check_fields(options)
-  if type(options) ~= "table" then
-    errors.invalid('budget.new takes a table, such as { total = "20 CCD" }')
-  end
-  local known = {}
-  for _, field in ipairs(FIELDS) do known[field] = true end
-  local unknown = {}
-  for field in pairs(options) do
-    if not known[field] then unknown[#unknown + 1] = tostring(field) end
-  end
-  if #unknown == 0 then return end
-  table.sort(unknown)
-  local nearest = errors.nearest(unknown[1], FIELDS)
-  errors.invalid(("budget.new: there is no field %q%s"):format(unknown[1],
-    nearest and (", did you mean %q?"):format(nearest) or ""))
-end
 
 -- One limit, or a list of them in several currencies.
 local function add_limits(limits, window, value, what)
@@ -64,7 +48,8 @@ end
 
 --- A new budget.  At least one limit; every limit must hold.
 function budget.new(options)
-  check_fields(options)
+  if type(options) ~= "table" then errors.invalid 'budget.new takes a table, such as { total = "20 CCD" }' end
+  check_options("budget.new", options, FIELDS)
   local limits = {}
   for _, window in ipairs(WINDOWS) do
     if options[window] ~= nil then add_limits(limits, window, options[window], "budget.new: " .. window) end

@@ -7,6 +7,7 @@ local core = require "perigee.core.server"
 local errors = require "perigee.error"
 local json = require "perigee.json"
 local log = require "perigee.log"
+local check_options = require "perigee.options".check
 local serve = require "perigee.http_serve".serve
 local sync = require "perigee.core.sync"
 local task = require "perigee.task"
@@ -16,20 +17,6 @@ local callback = {}
 local LARGEST_BODY <const> = 64 * 1024
 local LONGEST_URL <const> = 255 -- what the service keeps of it
 local FIELDS <const> = { "listen", "public_url" }
-
-local function check_options(options)
-  if type(options) ~= "table" then errors.invalid "callback.receiver takes a table, such as { listen = \"127.0.0.1:0\" }" end
-  local known, unknown = {}, {}
-  for _, field in ipairs(FIELDS) do known[field] = true end
-  for field in pairs(options) do
-    if not known[field] then unknown[#unknown + 1] = tostring(field) end
-  end
-  if #unknown == 0 then return end
-  table.sort(unknown)
-  local nearest = errors.nearest(unknown[1], FIELDS)
-  errors.invalid(("callback.receiver: there is no option %q%s"):format(unknown[1],
-    nearest and (", did you mean %q?"):format(nearest) or ""))
-end
 
 -- "127.0.0.1:8080", "[::1]:0" -> address, port
 local function read_address(text)
@@ -144,8 +131,7 @@ Receiver.__close = Receiver.close
 --- Listens for callbacks.  listen: ADDRESS:PORT, default 127.0.0.1 and a free port; public_url: where the
 --- service reaches that, default the address itself.
 function callback.receiver(options)
-  check_options(options or {})
-  options = options or {}
+  options = check_options("callback.receiver", options, FIELDS)
   local host, port = read_address(options.listen or "127.0.0.1:0")
   local public_url = options.public_url and read_public_url(options.public_url)
   local by_segment = {}

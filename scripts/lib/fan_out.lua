@@ -13,6 +13,7 @@ local core = require "perigee.core.task"
 local errors = require "perigee.error"
 local fs = require "perigee.fs"
 local log = require "perigee.log"
+local check_options = require "perigee.options".check
 local results_file = require "perigee.fan_out_results"
 local retry = require "perigee.retry"
 local spend = require "perigee.core.spend"
@@ -39,17 +40,7 @@ local EARLIEST, LATEST = 2, 300
 
 local function check(options)
   if type(options) ~= "table" then errors.invalid "fan_out takes a table: { jobID=, files=, results= }" end
-  local known, unknown = {}, {}
-  for _, field in ipairs(FIELDS) do known[field] = true end
-  for field in pairs(options) do
-    if not known[field] then unknown[#unknown + 1] = tostring(field) end
-  end
-  if #unknown > 0 then
-    table.sort(unknown)
-    local nearest = errors.nearest(unknown[1], FIELDS)
-    errors.invalid(("fan_out: there is no field %q%s"):format(unknown[1],
-      nearest and (", did you mean %q?"):format(nearest) or ""))
-  end
+  check_options("fan_out", options, FIELDS)
   if type(options.jobID) ~= "string" then errors.invalid "fan_out: jobID is a text of digits" end
   if type(options.files) ~= "table" then errors.invalid "fan_out: files is a list of paths" end
   if type(options.results) ~= "string" then

@@ -6,6 +6,7 @@
 
 local amount = require "perigee.amount"
 local errors = require "perigee.error"
+local check_options = require "perigee.options".check
 local json = require "perigee.json"
 local secret = require "perigee.core.secret"
 local term = require "perigee.core.term"
@@ -170,20 +171,13 @@ end
 
 local function read_options(options)
   local state = { open = {}, left = MOST_ENTRIES }
-  if options ~= nil and type(options) ~= "table" then errors.invalid("inspect: options must be a table, not " .. type(options)) end
-  options = options or {}
+  options = check_options("inspect", options, NAMES)
   for _, name in ipairs(NAMES) do
     local value = options[name]
     if value ~= nil and (math.type(value) ~= "integer" or value < 0) then
       errors.invalid(("inspect: %s must be a whole number"):format(name))
     end
     state[name] = value or DEFAULTS[name]
-  end
-  for _, entry in ipairs(sorted_keys(options, 0)) do
-    if not DEFAULTS[entry.key] then
-      local near = errors.nearest(tostring(entry.key), NAMES)
-      errors.invalid(('inspect: unknown option "%s"%s'):format(tostring(entry.key), near and ('; did you mean "' .. near .. '"?') or ""))
-    end
   end
   return state
 end

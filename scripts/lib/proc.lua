@@ -4,6 +4,7 @@
 
 local core = require "perigee.core.proc"
 local errors = require "perigee.error"
+local check_options = require "perigee.options".check
 
 local proc = {}
 
@@ -27,15 +28,10 @@ end
 --- timed_out, over_cap}
 function proc.run(options)
   if type(options) ~= "table" then errors.invalid 'proc.run takes a table, such as { args = { "ls", "-l" } }' end
+  check_options("proc.run", options, FIELDS)
   local given = {}
   for _, field in ipairs(FIELDS) do
     given[field] = options[field]
-  end
-  for field in pairs(options) do
-    if given[field] == nil then
-      local near = errors.nearest(tostring(field), FIELDS)
-      errors.invalid(("proc.run: unknown field %s%s"):format(field, near and ", did you mean " .. near .. "?" or ""))
-    end
   end
   if given.env then given.env = environment(given.env) end
   return core.run(given)

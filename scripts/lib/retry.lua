@@ -6,8 +6,8 @@ local budget = require "perigee.budget"
 local core = require "perigee.core.task"
 local errors = require "perigee.error"
 local log = require "perigee.log"
+local options = require "perigee.options"
 local task = require "perigee.task"
-local time = require "perigee.time"
 
 local retry = {}
 
@@ -57,28 +57,8 @@ end
 
 -- ---- options ------------------------------------------------------------------------------------------------
 
-local function check_fields(options)
-  if type(options) ~= "table" then errors.invalid "retry.new takes a table, such as { attempts = 5 }" end
-  local known, unknown = {}, {}
-  for _, field in ipairs(FIELDS) do known[field] = true end
-  for field in pairs(options) do
-    if not known[field] then unknown[#unknown + 1] = tostring(field) end
-  end
-  if #unknown == 0 then return end
-  table.sort(unknown)
-  local nearest = errors.nearest(unknown[1], FIELDS)
-  errors.invalid(("retry.new: there is no field %q%s"):format(unknown[1],
-    nearest and (", did you mean %q?"):format(nearest) or ""))
-end
-
-local function seconds(options, field, default)
-  local value = options[field]
-  if value == nil then return default end
-  local ok, number = pcall(time.seconds, value)
-  if not ok or number < 0 then
-    errors.invalid(('retry.new: %s is a time: seconds as a number, or a text such as "5m"'):format(field))
-  end
-  return number
+local function seconds(given, field, default)
+  return options.seconds("retry.new: " .. field, given[field], default)
 end
 
 -- The list of kinds, or a function, as one function of the error.
@@ -94,9 +74,7 @@ local function reader_of(on)
     if kind == "cancelled" or kind == "invalid" then
       errors.invalid(("retry.new: on: an error of kind %q is never repeated"):format(kind))
     elseif not known then
-      local nearest = errors.nearest(tostring(kind), KINDS)
-      errors.invalid(("retry.new: on: there is no error kind %q%s"):format(tostring(kind),
-        nearest and (", did you mean %q?"):format(nearest) or ""))
+      options.refuse("retry.new: on", "error kind", tostring(kind), KINDS)
     end
     set[kind] = true
   end
@@ -110,28 +88,29 @@ Policy.__index = Policy
 Policy.__name = "perigee.retry"
 
 --- A policy.  on: kinds of errors (default { "retryable" }: errors that say so), or a function of the error.
-function retry.new(options)
-  check_fields(options)
-  local attempts = options.attempts or 5
+function retry.new(given)
+  if type(given) ~= "table" then errors.invalid "retry.new takes a table, such as { attempts = 5 }" end
+  options.check("retry.new", given, FIELDS)
+  local attempts = given.attempts or 5
   if math.type(attempts) ~= "integer" or attempts < 1 then
     errors.invalid "retry.new: attempts is a whole number, 1 or more"
   end
-  local jitter = options.jitter or "full"
+  local jitter = given.jitter or "full"
   if jitter ~= "full" and jitter ~= "none" then errors.invalid 'retry.new: jitter is "full" or "none"' end
-  if options.service ~= nil and type(options.service) ~= "string" then
+  if given.service ~= nil and type(given.service) ~= "string" then
     errors.invalid "retry.new: service is the name of a service, such as \"sxwl\""
   end
   local policy = setmetatable({
     attempts = attempts,
-    elapsed = seconds(options, "elapsed", math.huge),
-    base = seconds(options, "base", 1),
-    cap = seconds(options, "cap", 60),
-    retry_after = seconds(options, "retry_after", 300),
+    elapsed = seconds(given, "elapsed", math.huge),
+    base = seconds(given, "base", 1),
+    cap = seconds(given, "cap", 60),
+    retry_after = seconds(given, "retry_after", 300),
     jitter = jitter,
-    service = options.service,
-    wants = reader_of(options.on),
-    max_cost = options.max_cost,
-    max_cost_per_attempt = options.max_cost_per_attempt,
+    service = given.service,
+    wants = reader_of(given.on),
+    max_cost = given.max_cost,
+    max_cost_per_attempt = given.max_cost_per_attempt,
   }, Policy)
   if policy.max_cost ~= nil then budget.group(policy.max_cost) end -- wrong ones are found here, not in a run
   if policy.max_cost_per_attempt ~= nil then budget.group(policy.max_cost_per_attempt) end

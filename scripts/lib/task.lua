@@ -6,6 +6,7 @@
 local core = require "perigee.core.task"
 local sync = require "perigee.core.sync"
 local errors = require "perigee.error"
+local check_options = require "perigee.options".check
 
 local task = {
   sleep = core.sleep,
@@ -17,24 +18,6 @@ local task = {
 
 local function check_function(f, what)
   if type(f) ~= "function" then errors.invalid(("%s must be a function, not a %s"):format(what, type(f))) end
-end
-
--- Options that are not in the list are typing errors; the nearest right one is named.
-local function check_options(options, where, known)
-  if options == nil then return {} end
-  if type(options) ~= "table" then errors.invalid(where .. ": options must be a table, not a " .. type(options)) end
-  local names = {}
-  for name in pairs(options) do names[#names + 1] = tostring(name) end
-  table.sort(names)
-  local is_known = {}
-  for _, name in ipairs(known) do is_known[name] = true end
-  for _, name in ipairs(names) do
-    if not is_known[name] then
-      local near = errors.nearest(name, known)
-      errors.invalid(("%s: unknown option %q%s"):format(where, name, near and "; did you mean \"" .. near .. "\"?" or ""))
-    end
-  end
-  return options
 end
 
 local function check_number(value, what, least)
@@ -117,7 +100,7 @@ end
 --- Waits for the one permit of `key` and returns it: keep it in a <close> variable.
 function task.lock(key, options)
   if key == nil then errors.invalid "task.lock: key is missing" end
-  options = check_options(options, "task.lock", {"timeout"})
+  options = check_options("task.lock", options, {"timeout"})
   local semaphore = locks[key] or sync.semaphore(1)
   locks[key] = semaphore
   return acquire(semaphore, options.timeout)
@@ -129,7 +112,7 @@ function task.semaphore(key, count, options)
   if math.type(count) ~= "integer" or count < 1 then
     errors.invalid "task.semaphore: count must be a whole number of 1 or more"
   end
-  options = check_options(options, "task.semaphore", {"timeout"})
+  options = check_options("task.semaphore", options, {"timeout"})
   local entry = semaphores[key]
   if entry and entry.count ~= count then
     errors.invalid(("task.semaphore: %q has %d permits, not %d"):format(tostring(key), entry.count, count))
@@ -303,7 +286,7 @@ local MODES = {fail_fast = true, collect = true, completed = true}
 local function check_map(items, f, options)
   if type(items) ~= "table" then errors.invalid "task.map: items must be a list" end
   check_function(f, "task.map: the second argument")
-  options = check_options(options, "task.map", {"concurrency", "mode", "rate", "ramp", "stop_on"})
+  options = check_options("task.map", options, {"concurrency", "mode", "rate", "ramp", "stop_on"})
   if options.concurrency and (math.type(options.concurrency) ~= "integer" or options.concurrency < 1) then
     errors.invalid "task.map: concurrency must be a whole number of 1 or more"
   end
