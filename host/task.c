@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "host/bucket.h"
 #include "host/log.h"
 #include "host/luax.h"
 #include "host/mem.h"
@@ -331,6 +332,7 @@ struct sched *sched_new(struct loop *loop, struct clock *clock, uint64_t seed)
     s->loop = loop;
     s->clock = clock;
     s->timers = timers_new(loop, clock);
+    s->buckets = buckets_new(clock);
     s->gc_stress = getenv("PERIGEE_GC_STRESS") != NULL;
     random_init(&s->random, seed);
     list_init(&s->ready);
@@ -356,6 +358,7 @@ void sched_free(struct sched *s)
     assert(list_empty(&s->vms) && list_empty(&s->ready));
     guard_stop(s->guard);
     sched_http_stop(s);
+    buckets_free(s->buckets);
     timers_free(s->timers);
     uv_close((uv_handle_t *)&s->idle, on_close_cb);
     uv_close((uv_handle_t *)&s->check, on_close_cb);
@@ -385,6 +388,11 @@ struct clock *sched_clock(struct sched *s)
 struct random *sched_random(struct sched *s)
 {
     return &s->random;
+}
+
+struct buckets *sched_buckets(struct sched *s)
+{
+    return s->buckets;
 }
 
 struct task *sched_current(struct sched *s)

@@ -93,6 +93,10 @@ struct loop *sched_loop(struct sched *sched);
 struct clock *sched_clock(struct sched *sched);
 struct random *sched_random(struct sched *sched);
 
+/* What the retries of all VMs take from (host/bucket.h). */
+struct buckets;
+struct buckets *sched_buckets(struct sched *sched);
+
 /* The network transport that all VMs of the scheduler share, made on first use (host/http.h). */
 struct transport;
 struct transport *sched_http(struct sched *sched);

@@ -106,6 +106,7 @@ struct sched {
     struct clock *clock;
     struct timers *timers;
     struct random random;
+    struct buckets *buckets;
     struct list_node ready;
     struct list_node vms;
     struct task *current;

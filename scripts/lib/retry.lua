@@ -2,6 +2,7 @@
 -- What is never repeated: a call whose outcome is unknown (it may have been executed, and paid for), and
 -- anything that was cancelled.  A policy holds no state of a run: one can serve many tasks at once.
 
+local bucket = require "perigee.core.retry"
 local budget = require "perigee.budget"
 local core = require "perigee.core.task"
 local errors = require "perigee.error"
@@ -18,42 +19,8 @@ local KINDS = { "network", "timeout", "tls", "http", "auth", "api", "parse", "de
   "unavailable", "limit", "closed", "retryable" }
 
 -- ---- the bucket of a service: retries cost a token, time and success bring them back ---------------------
--- It keeps many tasks that fail together from hammering a service that is down: each waits for its token,
--- and who would wait longer than its cap gives up.
-
-local BURST, PER_SECOND, PER_SUCCESS = 50, 1, 1
-
-local buckets = {}
-
-local function bucket_of(service)
-  if service == nil then return nil end
-  local now = core.now()
-  local bucket = buckets[service]
-  if not bucket then
-    bucket = { tokens = BURST, at = now }
-    buckets[service] = bucket
-  end
-  bucket.tokens = math.min(BURST, bucket.tokens + (now - bucket.at) * PER_SECOND)
-  bucket.at = now
-  return bucket
-end
-
--- Seconds until a token is there.
-local function bucket_wait(service)
-  local bucket = bucket_of(service)
-  if not bucket or bucket.tokens >= 1 then return 0 end
-  return (1 - bucket.tokens) / PER_SECOND
-end
-
-local function bucket_take(service)
-  local bucket = bucket_of(service)
-  if bucket then bucket.tokens = bucket.tokens - 1 end
-end
-
-local function bucket_reward(service)
-  local bucket = bucket_of(service)
-  if bucket then bucket.tokens = math.min(BURST, bucket.tokens + PER_SUCCESS) end
-end
+-- It keeps many tasks that fail together, of all VMs, from hammering a service that is down: each waits for
+-- its token, and who would wait longer than its cap gives up.  (host/bucket.h)
 
 -- ---- options ------------------------------------------------------------------------------------------------
 
@@ -133,9 +100,10 @@ local function verdict(policy, err, attempt, started)
     return ("an error of kind %s is not to be repeated"):format(err.kind)
   end
   if attempt >= policy.attempts then return ("all %d attempts are used"):format(policy.attempts) end
-  local wait = bucket_wait(policy.service or err.service)
+  local service = policy.service or err.service
+  local wait = service and bucket.wait(service) or 0
   if wait > policy.cap then
-    return ("too many calls to %s are being repeated"):format(policy.service or err.service)
+    return ("too many calls to %s are being repeated"):format(service)
   end
   local delay = math.max(policy:delay(attempt, err), wait)
   if core.now() - started + delay > policy.elapsed then
@@ -173,7 +141,7 @@ local function run(policy, f)
     attempt = attempt + 1
     local results = table.pack(attempt_once(policy, f, attempt, last_error))
     if results[1] then
-      bucket_reward(policy.service)
+      if policy.service then bucket.give(policy.service) end
       return table.unpack(results, 2, results.n)
     end
     local err = results[2]
@@ -185,7 +153,8 @@ local function run(policy, f)
       error(err, 0)
     end
     note("warn", "retry", policy, err, attempt, { delay = delay })
-    bucket_take(policy.service or err.service)
+    local service = policy.service or err.service
+    if service then bucket.take(service) end
     last_error = err
     task.sleep(delay)
     count_retry()

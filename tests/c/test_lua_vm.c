@@ -109,8 +109,30 @@ static void a_vm_that_can_never_go_on_is_a_deadlock(void)
     clock_free(clock);
 }
 
+static void what_one_vm_repeats_counts_for_the_others(void)
+{
+    struct loop *loop = loop_new();
+    struct clock *clock = clock_new_virtual(0);
+    struct sched *sched = sched_new(loop, clock, 1);
+    struct ending first = {0}, second = {0};
+    const char *take = "local retry = require 'perigee.core.retry' "
+                       "for _ = 1, 30 do retry.take 'x' end return retry.wait 'x'";
+    struct vm *a = start(sched, "a", 0, take, &first), *b = start(sched, "b", 0, take, &second);
+
+    loop_run(loop);
+
+    CHECK_STR(first.text, "0.0");
+    CHECK_STR(second.text, "11.0");
+    vm_free(a);
+    vm_free(b);
+    sched_free(sched);
+    CHECK_INT(loop_free(loop), 0);
+    clock_free(clock);
+}
+
 int main(void)
 {
+    what_one_vm_repeats_counts_for_the_others();
     one_vm_is_ended_for_memory_and_the_other_goes_on();
     virtual_time_passes_only_when_nothing_else_can();
     a_vm_that_can_never_go_on_is_a_deadlock();
