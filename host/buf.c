@@ -59,7 +59,8 @@ void buf_puts(struct buf *b, const char *s)
 
 void buf_putc(struct buf *b, char c)
 {
-    buf_append(b, &c, 1);
+    *buf_reserve(b, 1) = c;
+    buf_commit(b, 1);
 }
 
 void buf_vprintf(struct buf *b, const char *format, va_list args)
@@ -162,16 +163,19 @@ static void put_json_ascii(struct buf *b, unsigned char c)
 static size_t plain_run(const char *s, size_t n)
 {
     size_t i = 0;
-    while (i < n && s[i] >= 0x20 && s[i] < 0x7f && s[i] != '"' && s[i] != '\\') i++;
+    while (i < n && (unsigned char)(s[i] - 0x20) < 0x5f && s[i] != '"' && s[i] != '\\') i++;
     return i;
 }
 
-void buf_put_json_string(struct buf *b, const char *s, size_t n)
+bool buf_put_json_string(struct buf *b, const char *s, size_t n)
 {
+    bool all = true;
+    buf_reserve(b, n + 2);
     buf_putc(b, '"');
     for (size_t i = 0; i < n;) {
         size_t len = plain_run(s + i, n - i);
         if (len == 0) len = buf_utf8_decode(s + i, n - i, NULL);
+        if (len == 0) all = false;
         if (len == 0)
             buf_puts(b, "\\ufffd");
         else if (len == 1)
@@ -181,4 +185,5 @@ void buf_put_json_string(struct buf *b, const char *s, size_t n)
         i += len ? len : 1;
     }
     buf_putc(b, '"');
+    return all;
 }

@@ -51,7 +51,7 @@ bool buf_utf8_valid(const char *s, size_t n);
 void buf_put_percent(struct buf *b, const char *s, size_t n);
 
 /* Appends s as a JSON string in quotes: control bytes, quotes and backslashes escaped, bytes that are
- * not UTF-8 replaced by U+FFFD. */
-void buf_put_json_string(struct buf *b, const char *s, size_t n);
+ * not UTF-8 replaced by U+FFFD.  False if there were such. */
+bool buf_put_json_string(struct buf *b, const char *s, size_t n);
 
 #endif
