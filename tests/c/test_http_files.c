@@ -238,8 +238,9 @@ static void serve_file(struct peer *peer, int fd, int connection)
             peer_reply(fd, "404 Not Found", "", "no such file");
             continue;
         }
+        bool stops = origin_file.stop_after > 0; /* once it has the reply, the test changes it */
         send_file(fd, buf);
-        if (origin_file.stop_after) return;
+        if (stops) return;
     }
 }
 
