@@ -7,7 +7,7 @@
  *   split(service, name, table)        {fields of each part…}, options
  *   progress()                         a cell an upload reports to: :read() gives sent, total
  *   shared()                           one table for all clients of the VM: locks, drafts, tokens
- *   stats(), count_retry()             figures for the summary
+ *   stats(), count_retry(), count_answer()   figures for the summary
  *   secret(text)                       registers a secret for blanking
  *
  * Several exchanges in a row are the business of scripts/lib/service.lua and the clients.
@@ -437,6 +437,14 @@ static int l_stats(lua_State *L)
     return 1;
 }
 
+/* count_answer(): the call that has just failed was an answer all the same ("not ready yet"). */
+static int l_count_answer(lua_State *L)
+{
+    struct ops_stats *stats = ops_stats(L);
+    if (stats->failed > 0) stats->failed--;
+    return 0;
+}
+
 static int l_count_retry(lua_State *L)
 {
     ops_stats(L)->retries++;
@@ -457,10 +465,18 @@ int luaopen_perigee_core_ops(lua_State *L)
         {"call", l_conn_call}, {"token", l_conn_token}, {"base_url", l_conn_base_url}, {NULL, NULL}};
     static const luaL_Reg conn_meta[] = {{"__gc", l_conn_gc}, {NULL, NULL}};
     static const luaL_Reg progress_methods[] = {{"read", l_progress_read}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {
-        {"services", l_services},       {"describe", l_describe}, {"check", l_check},   {"split", l_split},
-        {"connect", l_connect},         {"progress", l_progress}, {"shared", l_shared}, {"stats", l_stats},
-        {"count_retry", l_count_retry}, {"secret", l_secret},     {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"services", l_services},
+                                         {"describe", l_describe},
+                                         {"check", l_check},
+                                         {"split", l_split},
+                                         {"connect", l_connect},
+                                         {"progress", l_progress},
+                                         {"shared", l_shared},
+                                         {"stats", l_stats},
+                                         {"count_retry", l_count_retry},
+                                         {"count_answer", l_count_answer},
+                                         {"secret", l_secret},
+                                         {NULL, NULL}};
     luax_class(L, OPS_CONN_CLASS, conn_methods, conn_meta);
     luax_class(L, OPS_PROGRESS_CLASS, progress_methods, NULL);
     luaL_newlib(L, functions);

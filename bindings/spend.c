@@ -369,6 +369,13 @@ static int l_figures(lua_State *L)
     return 1;
 }
 
+/* spend.count_denial(code): by a gate of the Lua library, before the kernel was asked */
+static int l_count_denial(lua_State *L)
+{
+    spend_count_denial(spend_of(L), luaL_checkstring(L, 1));
+    return 0;
+}
+
 /* spend.require_budget(): from now on; there is no way back */
 static int l_require_budget(lua_State *L)
 {
@@ -403,6 +410,7 @@ static const luaL_Reg permit_meta[] = {{"__gc", l_permit_close}, {"__close", l_p
 
 static const luaL_Reg functions[] = {{"request", l_request},
                                      {"adopt", l_adopt},
+                                     {"count_denial", l_count_denial},
                                      {"figures", l_figures},
                                      {"require_budget", l_require_budget},
                                      {"add_default_budget", l_add_default_budget},

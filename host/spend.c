@@ -175,14 +175,19 @@ static void post_answer(struct permit *permit)
         timer_start(spend->timers, &spend->answer_timer, 0, deliver_answers_cb);
 }
 
+void spend_count_denial(struct spend *spend, const char *code)
+{
+    for (size_t i = 0; i < DENIAL_CODE_COUNT; i++)
+        if (strcmp(code, denial_names[i]) == 0) spend->counters.denied[i]++;
+}
+
 void spend_store_reserved(struct permit *permit, const struct spend_denial *denial)
 {
     struct spend *spend = permit->spend;
     permit->in_store = false;
     if (denial) {
         permit->denial = mem_dup(denial, sizeof *denial);
-        for (size_t i = 0; i < DENIAL_CODE_COUNT; i++)
-            if (strcmp(denial->err.code, denial_names[i]) == 0) spend->counters.denied[i]++;
+        spend_count_denial(spend, denial->err.code);
         log_denial(permit);
     } else {
         spend->counters.granted++;

@@ -251,6 +251,9 @@ struct spend_sums {
     struct amount presumed; /* the part of spent whose outcome is unknown */
 };
 
+/* Counts a denial by a gate that did not even have to ask (one minute of a job is above max_cost). */
+void spend_count_denial(struct spend *spend, const char *code);
+
 const struct spend_counters *spend_counters(const struct spend *spend);
 size_t spend_sums_count(const struct spend *spend);
 struct spend_sums spend_sums(struct spend *spend, size_t index);

@@ -323,7 +323,12 @@ function service.poll(client, options, look)
       failing_since = nil
     else
       local verdict = waits_out(options, found)
-      if verdict == "answer" then failing_since = nil else failing_since = failing_since or now end
+      if verdict == "answer" then
+        failing_since = nil
+        core.count_answer()
+      else
+        failing_since = failing_since or now
+      end
       if not verdict or now - (failing_since or now) > (options.patience or 3600) then error(found, 0) end
       log.debug("poll.failed", { service = client.service, kind = found.kind, error = found.message })
     end

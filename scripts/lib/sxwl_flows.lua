@@ -12,6 +12,7 @@ local log = require "perigee.log"
 local price = require "perigee.sxwl_price"
 local retry = require "perigee.retry"
 local service = require "perigee.service"
+local spend = require "perigee.core.spend"
 local task = require "perigee.task"
 
 local flows = {}
@@ -76,6 +77,12 @@ local function least_limit(options)
   return limit
 end
 
+local function deny(code, fields)
+  spend.count_denial(code)
+  fields.kind, fields.code, fields.service, fields.operation = "denied", code, "sxwl", "create_job"
+  error(errors.new(fields), 0)
+end
+
 -- With a limit and a price, a job without a stopTime gets the longest one that fits, and the log says so.
 local function bounded(client, fields, options)
   local limit = least_limit(options)
@@ -83,12 +90,11 @@ local function bounded(client, fields, options)
   if not limit or not exact.gpuType or not exact.gpuNumber then return fields end
   local hourly = client.prices[exact.gpuType]
   if not hourly then
-    error(errors.new {
-      kind = "denied", code = "no_price", service = "sxwl", operation = "create_job", outcome = "none",
-      retryable = false, limit = limit,
+    deny("no_price", {
+      limit = limit,
       message = ('what a job on %s costs is not known: give the client prices = {["%s"] = "7 CNY/h"}'):format(
         exact.gpuType, exact.gpuType),
-    }, 0)
+    })
   end
   local copy = {}
   for name, value in pairs(fields) do copy[name] = value end
@@ -97,11 +103,10 @@ local function bounded(client, fields, options)
   copy.stopTime = price.longest(hourly, exact.gpuNumber, limit)
   if copy.stopTime == 0 then
     local minute = price.of(hourly, exact.gpuNumber, 1)
-    error(errors.new {
-      kind = "denied", code = "max_cost", service = "sxwl", operation = "create_job", outcome = "none",
-      retryable = false, price = minute, limit = limit,
+    deny("max_cost", {
+      price = minute, limit = limit,
       message = ("one minute of this job costs %s, more than %s"):format(tostring(minute), tostring(limit)),
-    }, 0)
+    })
   end
   log.warn("sxwl.stop_time", { stopTime = copy.stopTime, limit = limit, price = price.of(hourly, exact.gpuNumber, copy.stopTime) })
   return copy

@@ -235,8 +235,10 @@ describe("deai:infer", function()
 
     local infer_id = client:start_inference { jobID = job_id, budget = limit }
     assert.same({ tostring(price), "0 CCD" }, { tostring(limit:held()), tostring(limit:spent()) })
+    local failed = require("perigee.core.ops").stats().failed
     local row = client:wait_inference(infer_id)
 
+    assert.equal(failed, require("perigee.core.ops").stats().failed, '"not ready yet" is an answer, not a failure')
     assert.same({ "0 CCD", tostring(row.ccd_cost) }, { tostring(limit:held()), tostring(limit:spent()) })
   end)
 

@@ -71,10 +71,13 @@ describe("sxwl:run", function()
     local fields = spec { max_cost = "0.5 CNY" }
     fields.stopTime = nil
     local priced, unpriced = here:sxwl { prices = PRICES }, here:sxwl()
+    local denied = require("perigee.core.spend").figures().denied
 
     assert.same({ "denied", "max_cost" }, (function(e) return { e.kind, e.code } end)(helper.error_of(priced.run, priced, fields)))
     assert.same({ "denied", "no_price" }, (function(e) return { e.kind, e.code } end)(helper.error_of(unpriced.run, unpriced, fields)))
     assert.equal(0, #here:entries { kind = "job" })
+    local after = require("perigee.core.spend").figures().denied
+    assert.same({ 1, 1 }, { after.max_cost - denied.max_cost, after.no_price - denied.no_price })
   end)
 
   it("settles with the budget at the derived cost, not at the worst case", function()
