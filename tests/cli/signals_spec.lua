@@ -50,13 +50,21 @@ describe("a signal", function()
     assert.are.equal(143, child:wait().status)
   end)
 
-  it("SIGUSR1 lists what the tasks wait for and ends nothing", function()
+  it("SIGUSR1 lists what the tasks wait for, with their tracebacks, and ends nothing", function()
     local child <close> = start [[
       local task = require "perigee.core.task"
-      print "ready"
-      task.sleep(2)]]
+      local function nap() print "ready" task.sleep(2) end
+      local function idle() task.sleep(3) end
+      task.spawn(idle)
+      task.sleep(0)
+      nap()]]
     child:kill "USR1"
-    assert.is_true(child:read_until "task.sleep")
-    assert.are.equal(0, child:wait().status)
+    assert.is_true(child:read_until "nap")
+    local result = child:wait()
+    assert.are.equal(0, result.status)
+    local _, sleeping = result.stderr:gsub("waits in task.sleep", "")
+    assert.are.equal(2, sleeping, result.stderr)
+    assert.is_truthy(result.stderr:find "stack traceback:\n.-%(%-e%):%d+: in [^\n]*nap", result.stderr)
+    assert.is_truthy(result.stderr:find "%(%-e%):3: in function <%(%-e%):3>", result.stderr)
   end)
 end)
