@@ -1,9 +1,6 @@
-/* curlmux.c - the curl multi handle on libuv: sockets, time-outs, the start and end of transfers.
+/* curlmux.c - the curl multi handle on libuv: time-outs, the start and end of transfers.
  *
- * libcurl's callbacks here only note what it wants; transfers are added, removed and reported outside of
- * them.  Sockets are watched by uv_poll handles that live as long as the socket (libcurl opens and closes
- * sockets through us), not as long as libcurl's interest: between two requests on a kept-alive connection
- * nothing has to be told to the kernel.
+ * libcurl's callbacks only note what it wants; transfers are added, removed and reported outside of them.
  */
 #include "host/curlmux.h"
 
@@ -11,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "host/curlmux_priv.h"
@@ -21,141 +17,10 @@
 enum {
     POOL_MAX = 1024,
     LIMIT_TICK_MS = 50,
-
     MUX_HANDLES = 2 /* timer, and async of the lookups */
 };
 
-/* One socket.  Freed in the close callback of its poll handle. */
-struct sock {
-    uv_poll_t poll;
-    struct curlmux *mux;
-    curl_socket_t fd;
-    int wanted; /* UV_READABLE | UV_WRITABLE, as libcurl says */
-    int armed;  /* what the poll handle watches: may lag behind when nothing is wanted */
-    bool ours;  /* opened by open_socket_cb, and so closed by close_socket_cb */
-};
-
 static void drain(struct curlmux *mux);
-static void run_curl(struct curlmux *mux, curl_socket_t fd, int events);
-
-/* ---- sockets
- * ------------------------------------------------------------------------------------------------- */
-
-static struct sock *sock_at(const struct curlmux *mux, curl_socket_t fd)
-{
-    return (size_t)fd < mux->sock_cap ? mux->socks[fd] : NULL;
-}
-
-static void sock_put(struct curlmux *mux, curl_socket_t fd, struct sock *sock)
-{
-    if ((size_t)fd >= mux->sock_cap) {
-        size_t cap = mux->sock_cap ? mux->sock_cap : 64;
-        while (cap <= (size_t)fd) cap *= 2;
-        mux->socks = mem_realloc(mux->socks, cap * sizeof(struct sock *));
-        memset(mux->socks + mux->sock_cap, 0, (cap - mux->sock_cap) * sizeof(struct sock *));
-        mux->sock_cap = cap;
-    }
-    mux->socks[fd] = sock;
-}
-
-static void on_sock_closed_cb(uv_handle_t *handle)
-{
-    mem_free(handle->data);
-}
-
-static void sock_close(struct sock *sock)
-{
-    sock_put(sock->mux, sock->fd, NULL);
-    uv_close((uv_handle_t *)&sock->poll, on_sock_closed_cb);
-}
-
-static void on_poll_cb(uv_poll_t *poll, int status, int events)
-{
-    struct sock *sock = poll->data;
-    int flags = 0;
-    if (sock->wanted == 0) { /* an idle connection: whoever uses it next finds out what happened */
-        uv_poll_stop(poll);
-        sock->armed = 0;
-        return;
-    }
-    if (status < 0) { /* libuv has stopped watching: libcurl must hear of it */
-        sock->armed = 0;
-        flags = CURL_CSELECT_ERR;
-    }
-    if (events & UV_READABLE) flags |= CURL_CSELECT_IN;
-    if (events & UV_WRITABLE) flags |= CURL_CSELECT_OUT;
-    run_curl(sock->mux, sock->fd, flags);
-}
-
-static struct sock *sock_new(struct curlmux *mux, curl_socket_t fd)
-{
-    struct sock *sock = mem_alloc(sizeof *sock);
-    int rc = uv_poll_init_socket(loop_uv(mux->loop), &sock->poll, fd);
-    if (rc != 0) {
-        log_write(LOG_LEVEL_ERROR, "http.socket_not_watched", LOG_STR("error", uv_strerror(rc)));
-        mem_free(sock);
-        return NULL;
-    }
-    uv_unref((uv_handle_t *)&sock->poll); /* requests keep the loop alive, idle connections must not */
-    sock->poll.data = sock;
-    sock->mux = mux;
-    sock->fd = fd;
-    return sock;
-}
-
-static void sock_watch(struct sock *sock, int wanted)
-{
-    sock->wanted = wanted;
-    if (wanted == 0 || wanted == sock->armed) return;
-    int rc = uv_poll_start(&sock->poll, wanted, on_poll_cb);
-    sock->armed = rc == 0 ? wanted : 0;
-    if (rc != 0) log_write(LOG_LEVEL_ERROR, "http.socket_not_watched", LOG_STR("error", uv_strerror(rc)));
-}
-
-/* From libcurl: what it wants to know of a socket. */
-static int mux_socket_cb(CURL *easy, curl_socket_t fd, int what, void *ctx, void *socket_ctx)
-{
-    struct curlmux *mux = ctx;
-    (void)easy;
-    (void)socket_ctx;
-    struct sock *sock = sock_at(mux, fd);
-    if (what == CURL_POLL_REMOVE) {
-        if (sock == NULL) return 0;
-        sock->wanted = 0;
-        if (!sock->ours) sock_close(sock); /* libcurl may close it without telling us */
-        return 0;
-    }
-    if (sock == NULL) {
-        sock = sock_new(mux, fd);
-        if (sock == NULL) return 0; /* -1 would fail every transfer; this one will time out */
-        sock_put(mux, fd, sock);
-    }
-    sock_watch(sock, (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0));
-    return 0;
-}
-
-static curl_socket_t open_socket_cb(void *ctx, curlsocktype purpose, struct curl_sockaddr *address)
-{
-    struct curlmux *mux = ctx;
-    (void)purpose;
-    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
-    if (fd < 0) return CURL_SOCKET_BAD;
-    struct sock *sock = sock_new(mux, fd);
-    if (sock == NULL) {
-        close(fd);
-        return CURL_SOCKET_BAD;
-    }
-    sock->ours = true;
-    sock_put(mux, fd, sock);
-    return fd;
-}
-
-static int close_socket_cb(void *ctx, curl_socket_t fd)
-{
-    struct sock *sock = sock_at(ctx, fd);
-    if (sock) sock_close(sock); /* first: a closed descriptor must not be watched */
-    return close(fd);
-}
 
 /* ---- libcurl's timer
  * ------------------------------------------------------------------------------------------ */
@@ -163,7 +28,7 @@ static int close_socket_cb(void *ctx, curl_socket_t fd)
 static void on_curl_timer_cb(uv_timer_t *timer)
 {
     struct curlmux *mux = timer->data;
-    run_curl(mux, CURL_SOCKET_TIMEOUT, 0);
+    mux_run_curl(mux, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int mux_timer_cb(CURLM *multi, long timeout_ms, void *ctx)
@@ -179,7 +44,7 @@ static int mux_timer_cb(CURLM *multi, long timeout_ms, void *ctx)
     return 0;
 }
 
-static void run_curl(struct curlmux *mux, curl_socket_t fd, int events)
+void mux_run_curl(struct curlmux *mux, curl_socket_t fd, int events)
 {
     int running = 0;
     mux->in_curl = true;
@@ -231,7 +96,7 @@ static void start_curl(struct curlmux *mux)
 {
     curl_global_init(CURL_GLOBAL_DEFAULT);
     mux->multi = curl_multi_init();
-    curl_multi_setopt(mux->multi, CURLMOPT_SOCKETFUNCTION, mux_socket_cb);
+    curl_multi_setopt(mux->multi, CURLMOPT_SOCKETFUNCTION, sock_want_cb);
     curl_multi_setopt(mux->multi, CURLMOPT_SOCKETDATA, mux);
     curl_multi_setopt(mux->multi, CURLMOPT_TIMERFUNCTION, mux_timer_cb);
     curl_multi_setopt(mux->multi, CURLMOPT_TIMERDATA, mux);
@@ -251,9 +116,9 @@ static void begin(struct curlmux_transfer *t)
     curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* a hung lookup must not be waited for */
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket_cb);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, sock_open_cb);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, mux);
-    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket_cb);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, sock_close_cb);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, mux);
     curl_easy_setopt(easy, CURLOPT_PROXY, host->proxy);
     curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
@@ -272,7 +137,7 @@ static void begin(struct curlmux_transfer *t)
 }
 
 /* Starts what may start of one origin. */
-void mux_pump_host(struct curlmux_host *host)
+static void pump_host(struct curlmux_host *host)
 {
     struct curlmux *mux = host->mux;
     if (host->waiting_count == 0 || (host->name && !dns_want(host->name))) return;
@@ -287,7 +152,7 @@ void mux_pump_host(struct curlmux_host *host)
 static void pump_all(struct curlmux *mux)
 {
     for (unsigned i = 0; i < HOST_BUCKETS; i++)
-        for (struct curlmux_host *host = mux->buckets[i]; host; host = host->next) mux_pump_host(host);
+        for (struct curlmux_host *host = mux->buckets[i]; host; host = host->next) pump_host(host);
 }
 
 /* Takes a running transfer off libcurl and off the books. */
@@ -325,7 +190,7 @@ static void report(struct curlmux *mux, struct curlmux_transfer *t, CURLcode res
     t->done(t, slot->easy, result, slot->detail); /* t may be gone afterwards */
     pool_put(mux, slot);
     host->pins--;
-    mux_pump_host(host);
+    pump_host(host);
     if (was_full && mux->queued > 0) pump_all(mux);
 }
 
@@ -370,7 +235,7 @@ static void on_resolved(void *ctx, struct dns_name *name, const char *failure)
         for (struct curlmux_host *host = mux->buckets[i], *next; host; host = next) {
             host->pins++;
             if (host->name == name && name->addresses)
-                mux_pump_host(host);
+                pump_host(host);
             else if (host->name == name)
                 fail_waiting(host, failure);
             next = host->next;
@@ -445,7 +310,7 @@ void curlmux_free(struct curlmux *mux)
     while (mux->pool_count > 0) slot_free(mux->pool[--mux->pool_count]);
     mem_free(mux->pool);
     if (mux->multi) {
-        curl_multi_cleanup(mux->multi); /* closes the kept connections through close_socket_cb */
+        curl_multi_cleanup(mux->multi); /* closes the kept connections through sock_close_cb */
         curl_global_cleanup();
     }
     dns_free(mux->dns);
@@ -469,7 +334,7 @@ int curlmux_submit(struct curlmux *mux, struct curlmux_transfer *t, const char *
     list_append(&host->waiting, &t->node);
     host->waiting_count++;
     mux->queued++;
-    mux_pump_host(host);
+    pump_host(host);
     if (mux->queued > 0 && !timer_active(&mux->limit_timer)) {
         mux->ns_at_tick = clock_now_ns(mux->clock);
         mux->idle_ns_at_tick = uv_metrics_idle_time(loop_uv(mux->loop));
@@ -527,8 +392,7 @@ void curlmux_stats(struct curlmux *mux, struct curlmux_stats *out)
     out->queued = mux->queued;
     out->hosts = mux->host_count;
     dns_stats(mux->dns, out);
-    for (size_t i = 0; i < mux->sock_cap; i++)
-        if (mux->socks[i] && mux->socks[i]->wanted == 0) out->idle_sockets++;
+    out->idle_sockets = sock_idle_count(mux);
     out->handles = out->idle_sockets + MUX_HANDLES;
     for (unsigned i = 0; i < HOST_BUCKETS; i++)
         for (const struct curlmux_host *host = mux->buckets[i]; host; host = host->next)

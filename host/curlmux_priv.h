@@ -78,6 +78,16 @@ void limit_init(struct curlmux_host *host);
 bool limit_admits(const struct curlmux_host *host);
 void limit_tick(struct curlmux *mux);
 
+/* ---- sockets: curlmux_sock.c -------------------------------------------------------------------------- */
+
+/* CURLMOPT_SOCKETFUNCTION, CURLOPT_OPENSOCKETFUNCTION and CURLOPT_CLOSESOCKETFUNCTION; ctx is the mux. */
+int sock_want_cb(CURL *easy, curl_socket_t fd, int what, void *ctx, void *socket_ctx);
+curl_socket_t sock_open_cb(void *ctx, curlsocktype purpose, struct curl_sockaddr *address);
+int sock_close_cb(void *ctx, curl_socket_t fd);
+
+/* Kept-alive connections. */
+unsigned sock_idle_count(const struct curlmux *mux);
+
 /* ---- the mux: curlmux.c -------------------------------------------------------------------------------- */
 
 struct curlmux {
@@ -108,6 +118,8 @@ struct curlmux {
     bool in_curl; /* a libcurl callback is on the stack */
 };
 
-void mux_pump_host(struct curlmux_host *host);
+/* Tells libcurl what happened to a socket, or that its time has come (CURL_SOCKET_TIMEOUT), and reports the
+ * transfers that have ended.  Not from a callback of libcurl. */
+void mux_run_curl(struct curlmux *mux, curl_socket_t fd, int events);
 
 #endif
