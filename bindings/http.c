@@ -6,16 +6,16 @@
  *   counts() -> {active=, queued=, lookups=, …}
  *
  * A reply is a table {status, body, url, elapsed, version, raw_headers, size}; scripts/lib/http.lua gives it
- * its methods, builds bodies, and holds the defaults that are policy.  The exchange belongs to its op, or
- * to its handle; callbacks of the engine only move what came into the `struct result` there.
+ * its methods, builds bodies, and holds the defaults that are policy; arguments are read in http_request.c.
+ * The exchange belongs to its op, or to its handle; callbacks of the engine only move what came into the
+ * `struct result` there.
  */
-#include "host/http.h"
+#include "bindings/http.h"
 
-#include <limits.h>
 #include <string.h>
-#include <strings.h>
 
 #include "bindings/modules.h"
+#include "host/http.h"
 #include "host/luax.h"
 #include "host/mem.h"
 #include "host/redact.h"
@@ -24,11 +24,6 @@
 
 static const char handle_class[] = "perigee.http.handle";
 static const char reply_class[] = "perigee.http.response";
-
-enum { HEADERS_MAX = 200, TIME_MAX_MS = 7 * 24 * 3600 * 1000 };
-
-/* The stack of request and open; NUMBERS is for add_header. */
-enum { ARG_METHOD = 1, ARG_URL, ARG_OPTIONS, ARG_BODY, ARG_MEDIA_TYPE, NUMBERS };
 
 /* ---- what came: filled without Lua, pushed later
  * ------------------------------------------------------------- */
@@ -156,195 +151,16 @@ static int push_reply(lua_State *L, const struct result *r)
     return 1;
 }
 
-/* ---- options
- * ------------------------------------------------------------------------------------------------------ */
-
-static const char *const option_fields[] = {"headers",
-                                            "timeout",
-                                            "connect_timeout",
-                                            "first_byte_timeout",
-                                            "stall_timeout",
-                                            "max_body",
-                                            "max_headers",
-                                            "redirects",
-                                            "insecure",
-                                            "file",
-                                            "part",
-                                            "file_name",
-                                            "media_type",
-                                            "download",
-                                            "resume",
-                                            "progress",
-                                            "json",
-                                            "body",
-                                            "method",
-                                            "url",
-                                            "fresh",
-                                            NULL};
-
-static const char *check_text(lua_State *L, int index, const char *what)
-{
-    size_t n;
-    const char *s = luax_string(L, index, &n);
-    if (s == NULL) luax_invalid(L, "http: %s must be a string, not %s", what, luaL_typename(L, index));
-    if (strlen(s) != n) luax_invalid(L, "http: %s holds a zero byte", what);
-    return s;
-}
-
-/* [-1, +0, e] takes the value on top as one header.  The options keep the strings alive; numbers become
- * strings that the table at NUMBERS keeps, which is made for the first one. */
-static void add_header(lua_State *L, struct http_request *request, struct http_header *list, const char *name)
-{
-    if (request->header_count == HEADERS_MAX) luax_invalid(L, "http: more than %d headers", HEADERS_MAX);
-    if (lua_isinteger(L, -1)) {
-        if (lua_isnil(L, NUMBERS)) {
-            lua_newtable(L);
-            lua_replace(L, NUMBERS);
-        }
-        luaL_tolstring(L, -1, NULL);
-        lua_remove(L, -2);
-        lua_pushvalue(L, -1);
-        lua_rawseti(L, NUMBERS, (lua_Integer)lua_rawlen(L, NUMBERS) + 1);
-    }
-    struct http_header header = {name, check_text(L, -1, "a header's value")};
-    size_t at = request->header_count++;
-    /* by name, so that the order of a table never shows; of one name the order given */
-    while (at > 0 && strcasecmp(list[at - 1].name, name) > 0) {
-        list[at] = list[at - 1];
-        at--;
-    }
-    list[at] = header;
-    lua_pop(L, 1);
-}
-
-static bool has_header(const struct http_request *request, const char *name)
-{
-    for (size_t i = 0; i < request->header_count; i++)
-        if (strcasecmp(request->headers[i].name, name) == 0) return true;
-    return false;
-}
-
-/* [-0, +0, e] reads options.headers */
-static void read_headers(lua_State *L, struct http_request *request, struct http_header *list)
-{
-    int type = lua_getfield(L, ARG_OPTIONS, "headers");
-    if (type != LUA_TTABLE && type != LUA_TNIL)
-        luax_invalid(L, "http: headers must be a table {name = value}");
-    if (type == LUA_TTABLE) {
-        int headers = lua_gettop(L);
-        lua_pushnil(L);
-        while (lua_next(L, headers)) {
-            const char *name = check_text(L, -2, "a header's name");
-            if (!lua_istable(L, -1)) {
-                add_header(L, request, list, name);
-                continue;
-            }
-            lua_Integer n = luaL_len(L, -1);
-            for (lua_Integer i = 1; i <= n; i++) {
-                lua_geti(L, -1, i);
-                add_header(L, request, list, name);
-            }
-            lua_pop(L, 1);
-        }
-    }
-    lua_pop(L, 1);
-}
-
-static uint64_t opt_time(lua_State *L, const char *field)
-{
-    uint64_t ms = luax_opt_duration(L, ARG_OPTIONS, "http", field, 0);
-    return ms < TIME_MAX_MS ? ms : TIME_MAX_MS;
-}
-
-static bool is_reading(const char *method)
-{
-    return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 || strcmp(method, "OPTIONS") == 0;
-}
-
-/* options.insecure names the host, so that a copied line does not switch off the checks of another one. */
-static bool read_insecure(lua_State *L, const char *url)
-{
-    char origin[CURLMUX_ORIGIN_MAX];
-    struct err err;
-    lua_getfield(L, ARG_OPTIONS, "insecure");
-    if (lua_isnil(L, -1)) {
-        lua_pop(L, 1);
-        return false;
-    }
-    const char *host = luax_string(L, -1, NULL);
-    if (curlmux_origin(url, origin, &err) != 0) luax_raise_err(L, &err);
-    const char *named = strstr(origin, "://") + 3;
-    size_t n = (size_t)(strrchr(named, ':') - named);
-    if (host == NULL || strlen(host) != n || strncasecmp(host, named, n) != 0) {
-        named = lua_pushlstring(L, named, n);
-        luax_invalid(
-            L, "http: insecure must name the host whose certificate is not to be checked: insecure = \"%s\"",
-            named);
-    }
-    lua_pop(L, 1);
-    return true;
-}
-
-static const char *opt_text(lua_State *L, const char *field)
-{
-    lua_getfield(L, ARG_OPTIONS, field); /* stays on the stack, and so alive */
-    return lua_isnil(L, -1) ? NULL : check_text(L, -1, field);
-}
-
-static void read_options(lua_State *L, struct http_request *request, struct http_file_body *file)
-{
-    luax_check_options(L, ARG_OPTIONS, "http", option_fields);
-    luaL_checkstack(L, 16, "http");
-    request->total_ms = opt_time(L, "timeout");
-    request->connect_ms = opt_time(L, "connect_timeout");
-    request->first_byte_ms = opt_time(L, "first_byte_timeout");
-    request->stall_ms = opt_time(L, "stall_timeout");
-    request->body_cap = (size_t)luax_opt_integer(L, ARG_OPTIONS, "http", "max_body", 0, 1, LLONG_MAX);
-    request->header_cap = (size_t)luax_opt_integer(L, ARG_OPTIONS, "http", "max_headers", 0, 1, 1 << 20);
-    request->max_redirects =
-        (int)luax_opt_integer(L, ARG_OPTIONS, "http", "redirects", request->max_redirects, 0, 50);
-    request->resume = luax_opt_boolean(L, ARG_OPTIONS, "http", "resume", false);
-    request->fresh = luax_opt_boolean(L, ARG_OPTIONS, "http", "fresh", false);
-    request->insecure = read_insecure(L, request->url);
-    request->download_path = opt_text(L, "download");
-    file->path = opt_text(L, "file");
-    if (file->path == NULL) return;
-    file->part_name = opt_text(L, "part");
-    file->file_name = opt_text(L, "file_name");
-    file->media_type = opt_text(L, "media_type");
-    request->file_body = file;
-}
-
-/* [-0, +?, e] starts the exchange that the arguments describe (the slots up to NUMBERS); its result goes to
- * r. */
+/* [-0, +?, e] starts the exchange that the arguments describe; its result goes to r. */
 static void start(lua_State *L, struct result *r, bool with_progress)
 {
-    struct http_request request = {.method = check_text(L, ARG_METHOD, "the method"),
-                                   .url = check_text(L, ARG_URL, "the URL")};
-    struct http_file_body file = {0};
-    struct http_header headers[HEADERS_MAX];
+    struct request_args args;
     struct err err;
-    request.headers = headers;
-    request.once = !is_reading(request.method);
-    request.max_redirects = request.once ? 0 : 5;
-    if (!lua_isnil(L, ARG_OPTIONS)) {
-        read_headers(L, &request, headers);
-        read_options(L, &request, &file);
-    }
-    if (!lua_isnil(L, ARG_MEDIA_TYPE) && !has_header(&request, "content-type")) {
-        lua_pushvalue(L, ARG_MEDIA_TYPE);
-        add_header(L, &request, headers, "Content-Type");
-    }
-    if (!lua_isnil(L, ARG_BODY)) {
-        request.body = luax_string(L, ARG_BODY, &request.body_len);
-        if (request.body == NULL)
-            luax_invalid(L, "http: body must be a string, not %s (json = sends a table)",
-                         luaL_typename(L, ARG_BODY));
-    }
+    request_read(L, &args);
     r->vm = vm_of(L);
     r->transport = sched_http(vm_sched(r->vm));
     r->exchange =
-        transport_start(r->transport, &request, on_done, with_progress ? on_progress : NULL, r, &err);
+        transport_start(r->transport, &args.request, on_done, with_progress ? on_progress : NULL, r, &err);
     if (r->exchange == NULL) luax_raise_err(L, &err);
 }
 
@@ -398,10 +214,10 @@ static const struct op_type request_type = {
 
 static int l_request(lua_State *L)
 {
-    lua_settop(L, NUMBERS);
+    lua_settop(L, ARG_NUMBERS);
     struct request_op *r = op_new(L, &request_type, sizeof *r);
-    r->method = check_text(L, ARG_METHOD, "the method");
-    r->url = check_text(L, ARG_URL, "the URL");
+    r->method = request_text(L, ARG_METHOD, "the method");
+    r->url = request_text(L, ARG_URL, "the URL");
     r->result.waiter = &r->op;
     r->result.asked = r->url;
     start(L, &r->result, false);
@@ -448,10 +264,10 @@ static const struct op_type step_type = {
 
 static int l_open(lua_State *L)
 {
-    lua_settop(L, NUMBERS);
+    lua_settop(L, ARG_NUMBERS);
     struct handle *h = luax_new(L, handle_class, sizeof *h);
     start(L, &h->result, true);
-    lua_settop(L, NUMBERS + 1);
+    lua_settop(L, ARG_NUMBERS + 1);
     return 1;
 }
 
