@@ -25,8 +25,7 @@
 static const char handle_class[] = "perigee.http.handle";
 static const char reply_class[] = "perigee.http.response";
 
-/* ---- what came: filled without Lua, pushed later
- * ------------------------------------------------------------- */
+/* ---- what came: filled without Lua, pushed later ---------------------------------------------------- */
 
 struct result {
     struct transport *transport;
@@ -164,8 +163,7 @@ static void start(lua_State *L, struct result *r, bool with_progress)
     if (r->exchange == NULL) luax_raise_err(L, &err);
 }
 
-/* ---- request: one wait
- * ------------------------------------------------------------------------------------------- */
+/* ---- request: one wait ------------------------------------------------------------------------------ */
 
 struct request_op {
     struct op op;
@@ -224,8 +222,7 @@ static int l_request(lua_State *L)
     return op_park(L, &r->op);
 }
 
-/* ---- handles: an exchange that reports its progress
- * ------------------------------------------------------------------ */
+/* ---- handles: an exchange that reports its progress ------------------------------------------------- */
 
 struct handle {
     struct result result;
@@ -299,8 +296,7 @@ static int l_handle_close(lua_State *L)
     return 0;
 }
 
-/* ---- the module
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- the module ------------------------------------------------------------------------------------- */
 
 static int l_counts(lua_State *L)
 {

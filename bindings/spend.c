@@ -155,8 +155,7 @@ static int l_adopt(lua_State *L)
     return 1;
 }
 
-/* ---- spend.request: gate, reservation and intent in one wait --------------------------------------------
- */
+/* ---- spend.request: gate, reservation and intent in one wait ---------------------------------------- */
 
 struct request_op {
     struct op op;

@@ -131,8 +131,7 @@ static int l_sleep(lua_State *L)
     return op_park(L, &s->op);
 }
 
-/* ---- scopes ---------------------------------------------------------------------------------------------
- */
+/* ---- scopes ----------------------------------------------------------------------------------------- */
 
 /* [-0, +0, e] the open scope at index 1; only its owner may use it */
 static struct scope *check_scope(lua_State *L, const char *what)
@@ -196,8 +195,7 @@ static int l_scope_gc(lua_State *L)
     return 0;
 }
 
-/* ---- shield, task-local values, counts
- * --------------------------------------------------------------------- */
+/* ---- shield, task-local values, counts -------------------------------------------------------------- */
 
 static int l_shield_enter(lua_State *L)
 {

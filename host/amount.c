@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/amount_parts.h"
+#include "host/amount_internal.h"
 
 struct wide {
     amount_word high, low;
@@ -113,8 +113,7 @@ int amount_compare(const struct amount *a, const struct amount *b, int *order, s
     return 0;
 }
 
-/* ---- wide intermediate results --------------------------------------------------------------------------
- */
+/* ---- wide intermediate results ---------------------------------------------------------------------- */
 
 static struct wide wide_multiply(amount_word a, amount_word b)
 {
@@ -164,8 +163,7 @@ static int scale(struct amount *out, bool negative, amount_word a, amount_word b
     return amount_store(out, negative, quotient, err);
 }
 
-/* ---- multiplication and division ------------------------------------------------------------------------
- */
+/* ---- multiplication and division -------------------------------------------------------------------- */
 
 /* Also drops trailing zeros after the point: "2.50000" needs no more room than "2.5". */
 static int read_factor(struct amount_decimal *d, const char *text, size_t n, struct err *err)

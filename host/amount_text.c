@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "host/amount.h"
-#include "host/amount_parts.h"
+#include "host/amount_internal.h"
 
 const char *amount_show(char out[AMOUNT_SHOWN_SIZE], const char *text, size_t n)
 {

@@ -46,8 +46,7 @@ struct channel_op {
     struct message *message; /* send: not yet delivered; receive: delivered, not yet read */
 };
 
-/* ---- queues ---------------------------------------------------------------------------------------------
- */
+/* ---- queues ----------------------------------------------------------------------------------------- */
 
 static void message_free(struct message *m)
 {
@@ -117,8 +116,7 @@ static void channel_release(struct channel *c)
     mem_free(c);
 }
 
-/* ---- waits ----------------------------------------------------------------------------------------------
- */
+/* ---- waits ------------------------------------------------------------------------------------------ */
 
 static void channel_op_abort(struct op *op)
 {
@@ -198,8 +196,7 @@ static struct channel_op *wait_at(lua_State *L, const struct op_type *type, stru
     return op;
 }
 
-/* ---- the ends -------------------------------------------------------------------------------------------
- */
+/* ---- the ends --------------------------------------------------------------------------------------- */
 
 /* [-0, +0, e] */
 static struct end *check_end(lua_State *L)

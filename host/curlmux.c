@@ -10,7 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "host/curlmux_priv.h"
+#include "host/curlmux_internal.h"
 #include "host/log.h"
 #include "host/mem.h"
 
@@ -22,8 +22,7 @@ enum {
 
 static void drain(struct curlmux *mux);
 
-/* ---- libcurl's timer
- * ------------------------------------------------------------------------------------------ */
+/* ---- libcurl's timer -------------------------------------------------------------------------------- */
 
 static void on_curl_timer_cb(uv_timer_t *timer)
 {
@@ -59,8 +58,7 @@ void mux_run_curl(struct curlmux *mux, curl_socket_t fd, int events)
     drain(mux);
 }
 
-/* ---- start and end of transfers
- * --------------------------------------------------------------------------------- */
+/* ---- start and end of transfers --------------------------------------------------------------------- */
 
 static void slot_free(struct curlmux_slot *slot)
 {
@@ -208,8 +206,7 @@ static void drain(struct curlmux *mux)
     }
 }
 
-/* ---- names
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------------------ */
 
 static void fail_waiting(struct curlmux_host *host, const char *detail)
 {
@@ -243,8 +240,7 @@ static void on_resolved(void *ctx, struct dns_name *name, const char *failure)
         }
 }
 
-/* ---- limits
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- limits ----------------------------------------------------------------------------------------- */
 
 static void on_limit_timer_cb(struct timer *timer)
 {
@@ -255,8 +251,7 @@ static void on_limit_timer_cb(struct timer *timer)
         timer_start_background(mux->timers, &mux->limit_timer, LIMIT_TICK_MS, on_limit_timer_cb);
 }
 
-/* ---- public
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- public ----------------------------------------------------------------------------------------- */
 
 static unsigned total_default(void)
 {

@@ -4,7 +4,7 @@
  * whose name hangs would take both.  Here a hung getaddrinfo costs one thread, however many wait for it, and
  * the threads are bounded.  Threads own nothing of the mux: they post into a mailbox that outlives it.
  */
-#include "host/curlmux_priv.h"
+#include "host/curlmux_internal.h"
 
 #include <netdb.h>
 #include <pthread.h>
@@ -52,8 +52,7 @@ struct dns {
     uint64_t made;
 };
 
-/* ---- in a lookup thread ---------------------------------------------------------------------------------
- */
+/* ---- in a lookup thread ----------------------------------------------------------------------------- */
 
 static void mailbox_release(struct mailbox *box)
 {
@@ -113,8 +112,7 @@ static void *lookup_main(void *arg)
     return NULL;
 }
 
-/* ---- on the loop thread ---------------------------------------------------------------------------------
- */
+/* ---- on the loop thread ----------------------------------------------------------------------------- */
 
 /* Starts a thread that takes no signals: those are the loop's. */
 static bool start_thread(struct lookup *lookup)

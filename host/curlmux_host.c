@@ -1,5 +1,5 @@
 /* curlmux_host.c - origins: reading them out of URLs, the proxy they go through, the table of them. */
-#include "host/curlmux_priv.h"
+#include "host/curlmux_internal.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -10,8 +10,7 @@
 #include "host/buf.h"
 #include "host/mem.h"
 
-/* ---- reading a URL ----------------------------------------------------------------------------------------
- */
+/* ---- reading a URL ---------------------------------------------------------------------------------- */
 
 struct authority {
     const char *host;
@@ -79,8 +78,7 @@ int curlmux_origin(const char *url, char out[CURLMUX_ORIGIN_MAX], struct err *er
     return 0;
 }
 
-/* ---- proxies, as the environment says
- * ---------------------------------------------------------------------- */
+/* ---- proxies, as the environment says --------------------------------------------------------------- */
 
 static const char *env_either(const char *lower, const char *upper)
 {
@@ -127,8 +125,7 @@ static const char *proxy_for(bool tls, const char *host, size_t host_len)
     return proxy && !is_exempt(host, host_len) ? proxy : "";
 }
 
-/* ---- the table
- * ------------------------------------------------------------------------------------------------ */
+/* ---- the table -------------------------------------------------------------------------------------- */
 
 static bool is_literal(const char *host)
 {

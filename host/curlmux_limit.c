@@ -11,7 +11,7 @@
  *
  * A stalled origin keeps what it holds and no more: another one always gets its first few transfers.
  */
-#include "host/curlmux_priv.h"
+#include "host/curlmux_internal.h"
 
 enum {
     TICK_MS = 50,

@@ -4,7 +4,7 @@
  * us), not as long as libcurl's interest: between two requests on a kept-alive connection nothing has to be
  * told to the kernel.
  */
-#include "host/curlmux_priv.h"
+#include "host/curlmux_internal.h"
 
 #include <string.h>
 #include <sys/socket.h>

@@ -4,15 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/http_priv.h"
+#include "host/http_internal.h"
 #include "host/mem.h"
 
 static void on_timer_cb(struct timer *timer);
 static void transfer_done_cb(struct curlmux_transfer *transfer, CURL *easy, CURLcode result,
                              const char *detail);
 
-/* ---- memory
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- memory ----------------------------------------------------------------------------------------- */
 
 static void exchange_free(struct exchange *x)
 {
@@ -30,8 +29,7 @@ static void exchange_free(struct exchange *x)
     mem_free(x);
 }
 
-/* ---- progress
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- progress --------------------------------------------------------------------------------------- */
 
 static void tell_progress(struct exchange *x)
 {
@@ -47,8 +45,7 @@ static void on_progress_timer_cb(struct timer *timer)
     tell_progress(x); /* last: the receiver may cancel */
 }
 
-/* ---- the end
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- the end ---------------------------------------------------------------------------------------- */
 
 /* Tells the owner, once, and frees the exchange.  The transfer is over. */
 static void complete(struct exchange *x, const struct err *err)
@@ -84,8 +81,7 @@ static void finish_download(struct exchange *x)
     download_finish(x->download, on_downloaded_cb, x);
 }
 
-/* ---- time-outs
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- time-outs -------------------------------------------------------------------------------------- */
 
 struct deadline {
     uint64_t at_ms;
@@ -215,8 +211,7 @@ static void transfer_done_cb(struct curlmux_transfer *transfer, CURL *easy, CURL
         complete(x, NULL);
 }
 
-/* ---- the transport
- * --------------------------------------------------------------------------------------------------- */
+/* ---- the transport ---------------------------------------------------------------------------------- */
 
 static uint64_t or_default(uint64_t value, uint64_t fallback)
 {

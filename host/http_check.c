@@ -1,5 +1,5 @@
 /* http_check.c - requests that are refused before anything is sent. */
-#include "host/http_priv.h"
+#include "host/http_internal.h"
 
 #include <ctype.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* http_redirect.c - following a redirect is a new request of ours, not libcurl's affair: it goes through the
  * queue and lookup of its own origin, and we say which headers may go along. */
-#include "host/http_priv.h"
+#include "host/http_internal.h"
 
 #include <stdio.h>
 #include <string.h>

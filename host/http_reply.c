@@ -1,5 +1,5 @@
 /* http_reply.c - what libcurl hands us while a transfer runs, and the verdict when it ends badly. */
-#include "host/http_priv.h"
+#include "host/http_internal.h"
 
 #include <ctype.h>
 #include <stdarg.h>
@@ -11,8 +11,7 @@
 
 enum { USUAL_HEADERS = 480 }; /* bytes; most replies need no more */
 
-/* ---- the verdict
- * ----------------------------------------------------------------------------------------------- */
+/* ---- the verdict ------------------------------------------------------------------------------------ */
 
 bool http_is_safe(const struct exchange *x)
 {
@@ -107,8 +106,7 @@ void http_judge(struct exchange *x, CURL *easy, CURLcode result, const char *det
     x->err->retryable = passing && !ours && x->err->outcome == OUTCOME_NONE;
 }
 
-/* ---- callbacks of libcurl
- * ---------------------------------------------------------------------------------------- */
+/* ---- callbacks of libcurl --------------------------------------------------------------------------- */
 
 static void sign_of_life(struct exchange *x)
 {

@@ -1,5 +1,5 @@
 /* http_setup.c - the options of one transfer, on an easy handle that was reset. */
-#include "host/http_priv.h"
+#include "host/http_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -49,8 +49,7 @@ void http_copy_headers(struct exchange *x, const struct http_request *request)
         x->headers = curl_slist_append(x->headers, "Expect:"); /* no second of waiting for a "100 Continue" */
 }
 
-/* ---- after a redirect
- * ----------------------------------------------------------------------------------------- */
+/* ---- after a redirect ------------------------------------------------------------------------------- */
 
 /* Services keep credentials in headers of their own ("token"), so what follows to another server is a list of
  * what is known to be harmless. */
@@ -93,8 +92,7 @@ void http_drop_body(struct exchange *x)
     keep_headers(x, is_not_of_body);
 }
 
-/* ---- options
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- options ---------------------------------------------------------------------------------------- */
 
 static void set_tls(struct exchange *x, CURL *easy)
 {

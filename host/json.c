@@ -9,8 +9,7 @@
 #include "host/json_state.h"
 #include "host/luax.h"
 
-/* ---- values that Lua has no type for ---------------------------------------------------------------------
- */
+/* ---- values that Lua has no type for ---------------------------------------------------------------- */
 
 void json_push_null(lua_State *L)
 {
@@ -62,8 +61,7 @@ const char *json_number_token(lua_State *L, int index, size_t *n)
     return token;
 }
 
-/* ---- the walk -------------------------------------------------------------------------------------------
- */
+/* ---- the walk --------------------------------------------------------------------------------------- */
 
 struct walk {
     const char *prefix;

@@ -197,8 +197,7 @@ bool jsonscan_is_number(const char *token, size_t n)
     return scan_number_token(&s, &number) == 0 && s.at == s.end;
 }
 
-/* ---- arrays, objects, values ----------------------------------------------------------------------------
- */
+/* ---- arrays, objects, values ------------------------------------------------------------------------ */
 
 /* After an element: 1 if another follows, 0 at the closing bracket, -1 otherwise. */
 static int next_element(struct scan *s, unsigned char close, const char *problem)

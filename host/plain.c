@@ -27,8 +27,7 @@ struct writer {
     char path[128]; /* of the value being written: "job.spec.env" */
 };
 
-/* ---- writing --------------------------------------------------------------------------------------------
- */
+/* ---- writing ---------------------------------------------------------------------------------------- */
 
 static int write_value(struct writer *w, int index, int depth);
 
@@ -132,8 +131,7 @@ int plain_write(lua_State *L, int index, struct buf *out, struct err *err)
     return rc;
 }
 
-/* ---- reading --------------------------------------------------------------------------------------------
- */
+/* ---- reading ---------------------------------------------------------------------------------------- */
 
 static void take(const char **at, void *into, size_t n)
 {

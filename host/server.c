@@ -22,7 +22,7 @@
 
 #include "host/log.h"
 #include "host/mem.h"
-#include "host/server_parts.h"
+#include "host/server_internal.h"
 
 enum {
     DEFAULT_MAX_HEADER = 16 * 1024,

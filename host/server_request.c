@@ -12,7 +12,7 @@
 
 #include "host/log.h"
 #include "host/mem.h"
-#include "host/server_parts.h"
+#include "host/server_internal.h"
 
 enum {
     /* Of a body that is too large, so many more bytes are read and thrown away, so that the peer comes to

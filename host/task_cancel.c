@@ -119,8 +119,7 @@ void task_refuse_if_cancelled(lua_State *L, struct task *t, const char *what)
     if (c->pending && !shielded) task_raise_cancelled(L, t, what);
 }
 
-/* ---- task.shield -----------------------------------------------------------------------------------------
- */
+/* ---- task.shield ------------------------------------------------------------------------------------ */
 
 uint64_t task_shield_enter(struct task *t, uint64_t ms)
 {

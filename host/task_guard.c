@@ -48,8 +48,7 @@ struct guard {
 /* The signal handler's way in; one scheduler for a process. */
 static struct sched *volatile guarded;
 
-/* ---- on the loop thread
- * ------------------------------------------------------------------------------------ */
+/* ---- on the loop thread ----------------------------------------------------------------------------- */
 
 /* Ends the running task from within: called by Lua before the next instruction of the coroutine. */
 static void kill_hook(lua_State *L, lua_Debug *ar)
@@ -130,8 +129,7 @@ void guard_leave(struct guard *g, struct task *t)
     log_write(LOG_LEVEL_INFO, "task.slow_step", LOG_INT("task", (int64_t)t->id), LOG_INT("over_ms", SLOW_MS));
 }
 
-/* ---- the watcher thread
- * ------------------------------------------------------------------------------------ */
+/* ---- the watcher thread ----------------------------------------------------------------------------- */
 
 /* Processor time of the loop thread: a step on a busy machine, or one that a slow terminal holds up, is no
  * runaway. */

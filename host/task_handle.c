@@ -12,8 +12,7 @@
 
 static const char handle_class[] = "perigee.task";
 
-/* ---- waiting for the end ----------------------------------------------------------------------------------
- */
+/* ---- waiting for the end ---------------------------------------------------------------------------- */
 
 struct join_op {
     struct op op;
@@ -86,8 +85,7 @@ static int l_wait(lua_State *L)
     return op_park(L, &op->op);
 }
 
-/* ---- the other methods
- * ------------------------------------------------------------------------------------- */
+/* ---- the other methods ------------------------------------------------------------------------------ */
 
 static int l_cancel(lua_State *L)
 {

@@ -170,8 +170,7 @@ void scope_child_done(struct scope *scope, struct task *child)
     }
 }
 
-/* ---- waiting for the end of a scope ---------------------------------------------------------------------
- */
+/* ---- waiting for the end of a scope ----------------------------------------------------------------- */
 
 struct scope_op {
     struct op op;

@@ -30,8 +30,7 @@ static size_t default_cap(void)
     return half > least ? half : least;
 }
 
-/* ---- memory
- * ------------------------------------------------------------------------------------------------ */
+/* ---- memory ----------------------------------------------------------------------------------------- */
 
 /* Counts every refusal; at the third within one step the running task is ended. */
 static void refuse(struct vm *vm)
@@ -97,8 +96,7 @@ static void on_warning(void *ud, const char *message, int more)
     buf_clear(&vm->warning);
 }
 
-/* ---- modules
- * ------------------------------------------------------------------------------------------------ */
+/* ---- modules ---------------------------------------------------------------------------------------- */
 
 static const struct embedded_file *find_embedded(const char *path)
 {
@@ -170,8 +168,7 @@ static void preload(lua_State *L, const luaL_Reg *modules)
     lua_pop(L, 1);
 }
 
-/* ---- making and ending
- * ---------------------------------------------------------------------------------------- */
+/* ---- making and ending ------------------------------------------------------------------------------ */
 
 /* [-0, +0, e] runs under lua_pcall: everything of start-up that may raise */
 static int l_open(lua_State *L)

@@ -167,8 +167,7 @@ static inline void peer_stop(struct peer *peer)
     free(peer);
 }
 
-/* ---- ready-made behaviour -------------------------------------------------------------------------------
- */
+/* ---- ready-made behaviour --------------------------------------------------------------------------- */
 
 /* Answers every request with 200 and "hello". */
 static inline void peer_hello(struct peer *peer, int fd, int connection)

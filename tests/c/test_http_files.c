@@ -46,8 +46,7 @@ static int files_in_scratch(void)
     return n;
 }
 
-/* ---- uploads
- * ------------------------------------------------------------------------------------------------ */
+/* ---- uploads ---------------------------------------------------------------------------------------- */
 
 static void a_file_goes_as_one_part_of_a_form_or_raw(void)
 {
@@ -187,8 +186,7 @@ static void a_gigabyte_goes_up_in_constant_memory(void)
     bench_close(&b);
 }
 
-/* ---- downloads
- * ---------------------------------------------------------------------------------------------- */
+/* ---- downloads -------------------------------------------------------------------------------------- */
 
 static const char whole[] = "0123456789abcdefghijklmnopqrstuvwxyz";
 

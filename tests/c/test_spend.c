@@ -332,8 +332,7 @@ static void test_intent_ids_repeat_on_a_virtual_clock_only(void)
     }
     CHECK(strcmp(first, again) != 0);
 }
-/* ---- any order of events keeps the books ----------------------------------------------------------------
- */
+/* ---- any order of events keeps the books ------------------------------------------------------------ */
 
 static void random_step(struct random *r, struct permit *p, struct seen *seen)
 {

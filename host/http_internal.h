@@ -1,6 +1,6 @@
-/* http_priv.h - what the parts of the HTTP client share; included by host/http*.c only. */
-#ifndef PERIGEE_HTTP_PRIV_H
-#define PERIGEE_HTTP_PRIV_H
+/* http_internal.h - what the parts of the HTTP client share; included by host/http*.c only. */
+#ifndef PERIGEE_HTTP_INTERNAL_H
+#define PERIGEE_HTTP_INTERNAL_H
 
 #include "host/download.h"
 #include "host/http.h"
@@ -68,13 +68,11 @@ struct exchange {
     void *ctx;
 };
 
-/* ---- http_check.c: refusing what must not be sent -------------------------------------------------------
- */
+/* ---- http_check.c: refusing what must not be sent --------------------------------------------------- */
 
 int http_check_request(const struct http_request *request, struct err *err);
 
-/* ---- http_setup.c: from a request to libcurl's options ---------------------------------------------------
- */
+/* ---- http_setup.c: from a request to libcurl's options ---------------------------------------------- */
 
 void http_begin_cb(struct curlmux_transfer *transfer, CURL *easy);
 
@@ -85,8 +83,7 @@ void http_copy_headers(struct exchange *x, const struct http_request *request);
 void http_drop_private_headers(struct exchange *x);
 void http_drop_body(struct exchange *x);
 
-/* ---- http_reply.c: libcurl's callbacks and the verdict ----------------------------------------------------
- */
+/* ---- http_reply.c: libcurl's callbacks and the verdict ---------------------------------------------- */
 
 size_t http_header_cb(char *bytes, size_t size, size_t count, void *ctx);
 size_t http_body_cb(char *bytes, size_t size, size_t count, void *ctx);
@@ -110,16 +107,14 @@ bool http_is_safe(const struct exchange *x);
 /* Tells the download about a complete set of headers, once for each reply. */
 void http_begin_download(struct exchange *x);
 
-/* ---- http_redirect.c
- * ---------------------------------------------------------------------------------------- */
+/* ---- http_redirect.c -------------------------------------------------------------------------------- */
 
 enum redirect { REDIRECT_NONE, REDIRECT_FOLLOW, REDIRECT_REFUSED };
 
 /* Looks at a complete reply; FOLLOW has put the next URL, method and headers into x; REFUSED has set err. */
 enum redirect http_redirect(struct exchange *x);
 
-/* ---- http.c
- * --------------------------------------------------------------------------------------------------- */
+/* ---- http.c ----------------------------------------------------------------------------------------- */
 
 /* Looks at the deadlines again: a phase has ended earlier than its timer was set for. */
 void http_rearm(struct exchange *x);

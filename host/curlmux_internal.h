@@ -1,6 +1,6 @@
-/* curlmux_priv.h - what the parts of curlmux share; included by host/curlmux*.c only. */
-#ifndef PERIGEE_CURLMUX_PRIV_H
-#define PERIGEE_CURLMUX_PRIV_H
+/* curlmux_internal.h - what the parts of curlmux share; included by host/curlmux*.c only. */
+#ifndef PERIGEE_CURLMUX_INTERNAL_H
+#define PERIGEE_CURLMUX_INTERNAL_H
 
 #include <uv.h>
 

@@ -1,10 +1,10 @@
-/* amount_parts.h - what amount.c and amount_text.c share; nobody else includes it.
+/* amount_internal.h - what amount.c and amount_text.c share; nobody else includes it.
  *
  * Arithmetic works on magnitudes (amount_magnitude) and signs, so that each function has one overflow test:
  * AMOUNT_MAX, in amount_store.
  */
-#ifndef PERIGEE_AMOUNT_PARTS_H
-#define PERIGEE_AMOUNT_PARTS_H
+#ifndef PERIGEE_AMOUNT_INTERNAL_H
+#define PERIGEE_AMOUNT_INTERNAL_H
 
 #include "host/amount.h"
 

@@ -1,10 +1,10 @@
-/* server_parts.h - what server.c and server_request.c share; nobody else includes it.
+/* server_internal.h - what server.c and server_request.c share; nobody else includes it.
  *
  * server.c owns the daemon, its place on the loop, connections and closing; server_request.c owns one
  * request from its first line to the last byte of the reply.
  */
-#ifndef PERIGEE_SERVER_PARTS_H
-#define PERIGEE_SERVER_PARTS_H
+#ifndef PERIGEE_SERVER_INTERNAL_H
+#define PERIGEE_SERVER_INTERNAL_H
 
 #include "host/server.h"
 
