@@ -251,8 +251,8 @@ local function unclaimed_rows(run, item)
   for _, record in pairs(run.results.records) do
     if record.tx_hash then claimed[record.tx_hash] = true end
   end
-  for _, item in ipairs(run.items) do
-    if item.tx_hash then claimed[item.tx_hash] = true end
+  for _, other in ipairs(run.items) do
+    if other.tx_hash then claimed[other.tx_hash] = true end
   end
   for row in run.client:inferences(run.options.jobID) do
     local at = tonumber(row.submitTime)
@@ -303,6 +303,8 @@ local function take_over(run)
   settle_unknown(run)
   for _, item in ipairs(run.items) do
     if item.state == "unknown" then
+      local record = run.results:get(item.sha256)
+      if record.state == "starting" then run.results:note(item, "unknown") end
       count_earlier(run, item, item.price, true)
       tell(run, item)
     end

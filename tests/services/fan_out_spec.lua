@@ -380,6 +380,7 @@ describe("fan_out", function()
     local again = run(client, files, results)
 
     assert.equal("unknown", report.items[1].state)
+    assert.truthy(fs.read(results):find('"state":"unknown"', 1, true)) -- listed, for whoever reads the file
     assert.equal(2, report.done)
     assert.equal(2, again.done)
     assert.is_nil(client.starts["input-1"])
