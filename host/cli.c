@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "host/luax.h"
@@ -101,7 +102,8 @@ static const char *complaint(const struct cli_option *option, const char *value)
     case CLI_CODE: return NULL;
     case CLI_TEXT: return *value ? NULL : "a value that is not empty";
     case CLI_COUNT: return parse_count(value, &integer) == 0 ? NULL : "a whole number";
-    case CLI_DURATION: return parse_duration(value, &ms) == 0 ? NULL : "a time such as 30s, 5m or 2h";
+    case CLI_DURATION:
+        return parse_duration(value, &ms) == 0 && ms > 0 ? NULL : "a time such as 30s, 5m or 2h";
     case CLI_SIZE: return parse_size(value, &integer) == 0 ? NULL : "a size such as 512M or 2G";
     case CLI_ADDRESS: return is_address(value) ? NULL : "an address such as 127.0.0.1:8420";
     case CLI_URL: return is_url(value) ? NULL : "a URL such as https://example.org/hooks";
@@ -188,6 +190,14 @@ bool cli_has(const struct cli *cli, const char *name)
     return false;
 }
 
+/* 0, or -1 with errno */
+static int check_script(const char *path)
+{
+    struct stat st;
+    if (access(path, R_OK) != 0 || stat(path, &st) != 0) return -1;
+    return S_ISDIR(st.st_mode) ? (errno = EISDIR, -1) : 0;
+}
+
 static int parse_command(struct cli *cli, int argc, char **argv, int at, struct buf *message)
 {
     while (at < argc && argv[at][0] == '-' && argv[at][1] != '\0') {
@@ -211,7 +221,7 @@ static int parse_command(struct cli *cli, int argc, char **argv, int at, struct 
         return -1;
     }
     if (cli->command->takes_script && !cli_has(cli, "execute") && strcmp(cli->args[0], "-") != 0 &&
-        access(cli->args[0], R_OK) != 0) {
+        check_script(cli->args[0]) != 0) {
         buf_printf(message, "%s: cannot read %s: %s", cli->command->name, cli->args[0], strerror(errno));
         return -1;
     }

@@ -28,6 +28,7 @@ describe("the command line", function()
 
   it("says what a right value looks like", function()
     has(usage("run", "--timeout", "soon", "x.lua"), "a time such as 30s")
+    has(usage("run", "--timeout", "0", "x.lua"), "a time such as 30s")
     has(usage("run", "--public-url", "example.org", "x.lua"), "a URL such as https://")
     has(usage("run", "--public-url", "https://x/?a=1", "x.lua"), "a URL such as https://")
     has(usage("run", "--max-memory=lots", "x.lua"), "a size such as 512M")
@@ -44,6 +45,7 @@ describe("the command line", function()
 
   it("refuses a script that cannot be read", function()
     has(usage("run", "/nonexistent/script.lua"), "No such file")
+    has(usage("run", "/tmp"), "Is a directory")
   end)
 
   it("refuses words behind emulator", function()
