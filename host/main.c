@@ -6,6 +6,7 @@
 #include <lauxlib.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "bindings/modules.h"
@@ -98,6 +99,17 @@ static int run_program(struct run *run, const struct cli *cli, int argc, char **
     return status;
 }
 
+/* Virtual time stands still while a socket of ours is waited on, and an emulator behind a socket always is:
+ * the run would never end. */
+static bool would_stand_still(const struct cli *cli, struct buf *message)
+{
+    bool serves = strcmp(cli->command->name, "emulator") == 0 || cli_has(cli, "emulator");
+    if (!serves || getenv("PERIGEE_VIRTUAL_TIME") == NULL) return false;
+    buf_printf(message,
+               "the emulator listens on a socket, where PERIGEE_VIRTUAL_TIME would stand still: unset it");
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     struct cli cli;
@@ -110,6 +122,8 @@ int main(int argc, char **argv)
         status = usage_error(&cli, &message);
     } else if (cli.help) {
         status = show_help(&cli);
+    } else if (!cli.version && would_stand_still(&cli, &message)) {
+        status = usage_error(&cli, &message);
     } else {
         struct run *run = run_new(cli_seed(&cli));
         status = cli.version ? show_version(run, cli.json) : run_program(run, &cli, argc, argv);

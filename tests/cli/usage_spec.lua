@@ -48,6 +48,13 @@ describe("the command line", function()
     has(usage("run", "/tmp"), "Is a directory")
   end)
 
+  it("refuses virtual time with an emulator behind a socket, where it would stand still", function()
+    local result = spawn.run({ "run", "--emulator", "-e", "require 'perigee.task'.sleep(1)" },
+      { env = { PERIGEE_VIRTUAL_TIME = "1700000000" }, timeout = 20 })
+    assert.are.equal(2, result.status)
+    has(result.stderr, "PERIGEE_VIRTUAL_TIME")
+  end)
+
   it("refuses words behind emulator", function()
     has(usage("emulator", "now"), "'now' is not an option")
   end)
