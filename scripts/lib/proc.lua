@@ -8,6 +8,7 @@ local check_options = require "perigee.options".check
 
 local proc = {}
 
+local LONGEST <const> = "1h" -- every wait on the outside world ends by itself, unless told
 local FIELDS <const> = { "args", "env", "stdin", "timeout", "cwd", "output_cap" }
 
 --- {NAME = value | false} over the present environment, as a list.
@@ -33,6 +34,7 @@ function proc.run(options)
   for _, field in ipairs(FIELDS) do
     given[field] = options[field]
   end
+  given.timeout = given.timeout or LONGEST
   if given.env then given.env = environment(given.env) end
   return core.run(given)
 end

@@ -16,6 +16,16 @@ describe("perigee.proc.run", function()
     assert.are.equal("/\n", proc.run({ args = { "pwd" }, cwd = "/" }).stdout)
   end)
 
+  it("has a limit of time, told or not", function()
+    local core = require "perigee.core.proc"
+    local run, limits = core.run, {}
+    core.run = function(options) limits[#limits + 1] = options.timeout end
+    finally(function() core.run = run end)
+    proc.run { args = { "true" } }
+    proc.run { args = { "true" }, timeout = 5 }
+    assert.are.same({ "1h", 5 }, limits)
+  end)
+
   it("names the field that was meant", function()
     local err = helper.error_of(proc.run, { args = { "true" }, timeot = 1 })
     assert.are.equal("invalid", err.kind)

@@ -7,7 +7,7 @@ local proc = {}
 ---@field args string[] the program and its words
 ---@field env? table<string, string|false> over the present environment
 ---@field stdin? string
----@field timeout? number|string seconds, or "5m"
+---@field timeout? number|string seconds, or "5m"; 1 h unless told
 ---@field cwd? string
 ---@field output_cap? integer bytes of one stream
 
