@@ -38,7 +38,7 @@ static const struct ops_field create_fields[] = {
     {"callbackUrl", OPS_URL, .max_len = 255,
      .forbid = "/:", .forbid_why = "has a path segment that starts with ':'; the service then calls nobody",
      .mark = "D", .doc = "called once when the job ends, perhaps"},
-    {"env", OPS_MAP, .mark = "D", .doc = "environment of the job; may hold secrets"},
+    {"env", OPS_MAP, .mark = "D", .doc = "environment of the job; values named like secrets are never shown"},
     {0},
 };
 static const struct ops_reply_field create_reply[] = {

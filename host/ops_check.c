@@ -17,7 +17,7 @@
 #include "host/luax.h"
 #include "host/redact.h"
 
-enum { NAMES_MAX = 96 };
+enum { NAMES_MAX = 96, MAP_SECRET_MIN = 8 };
 
 /* ---- names -------------------------------------------------------------------------------------------- */
 
@@ -243,6 +243,15 @@ static void push_string(const struct checking *c, int index)
     lua_pushvalue(L, index);
 }
 
+/* True if a variable of that name holds what must not be shown: API_KEY, HfToken, db_password. */
+static bool names_secret(const char *key)
+{
+    static const char *const words[] = {"key", "token", "secret", "pass", "pwd", "credential", "auth"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcasestr(key, words[i])) return true;
+    return false;
+}
+
 /* [-0, +1, e] a copy in which every value is a string. */
 static void push_map(const struct checking *c, int index)
 {
@@ -273,6 +282,7 @@ static void push_map(const struct checking *c, int index)
             REFUSE(c, "has a value for \"%.40s\" that is no string, but %s", key, described(L, -1));
         const char *value = lua_tolstring(L, -1, &n);
         check_text(c, value, n);
+        if (n >= MAP_SECRET_MIN && names_secret(key)) redact_add(value, n);
         lua_setfield(L, copy, key);
         lua_pop(L, 1);
         if (++count > OPS_MAP_MAX) REFUSE(c, "has more than %d entries", OPS_MAP_MAX);

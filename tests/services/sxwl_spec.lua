@@ -45,6 +45,22 @@ describe("sxwl:create_job", function()
     for _, header in ipairs(seen) do assert.equal("Bearer " .. token, header) end
   end)
 
+  it("shows no value of an environment variable that is named like a secret, also if the service echoes it", function()
+    local here <close> = local_world.open {}
+    function here.world.handle(_, request)
+      return { status = 400, headers = {}, body = "cannot take " .. request.body }
+    end
+    local env = { HF_TOKEN = "hf-98765432", db_password = "db-87654321", MODE = "training" }
+
+    local err = helper.error_of(function() here:sxwl():create_job(spec { env = env }) end)
+
+    assert.truthy(err.body:find("training", 1, true))
+    for _, text in ipairs { err.body, err.message, tostring(err) } do
+      assert.is_nil(text:find("98765432", 1, true))
+      assert.is_nil(text:find("87654321", 1, true))
+    end
+  end)
+
   it("takes secrets for token and environment, and sends their text", function()
     local here <close> = local_world.open {}
     local secret = require "perigee.secret"

@@ -19,7 +19,7 @@
 ---@field datasetPath? string where it is mounted
 ---@field runCommand? string split on single spaces, without shell quoting
 ---@field callbackUrl? string called once when the job ends, perhaps
----@field env? table<string, string|number|boolean> environment of the job; may hold secrets
+---@field env? table<string, string|number|boolean> environment of the job; values named like secrets are never shown
 ---@field max_cost? perigee.money
 ---@field max_cost_per_attempt? perigee.money
 ---@field budget? perigee.budget|perigee.budget[]
@@ -42,7 +42,7 @@
 ---@field datasetPath? string where it is mounted
 ---@field runCommand? string split on single spaces, without shell quoting
 ---@field callbackUrl? string called once when the job ends, perhaps
----@field env? table<string, string|number|boolean> environment of the job; may hold secrets
+---@field env? table<string, string|number|boolean> environment of the job; values named like secrets are never shown
 ---@field max_cost? perigee.money
 ---@field max_cost_per_attempt? perigee.money
 ---@field budget? perigee.budget|perigee.budget[]
