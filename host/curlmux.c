@@ -66,13 +66,20 @@ static void slot_free(struct curlmux_slot *slot)
     mem_free(slot);
 }
 
-static void pool_put(struct curlmux *mux, struct curlmux_slot *slot)
+static void slot_reset(struct curlmux_slot *slot)
+{
+    curl_easy_reset(slot->easy);
+    slot->prepared = false;
+}
+
+/* Setting two dozen options anew costs as much as starting the transfer, so what all of them share stays. */
+static void pool_put(struct curlmux *mux, struct curlmux_slot *slot, bool reusable)
 {
     if (mux->pool_count == POOL_MAX) {
         slot_free(slot);
         return;
     }
-    curl_easy_reset(slot->easy);
+    if (!reusable) slot_reset(slot);
     if (mux->pool == NULL) mux->pool = mem_alloc_array(POOL_MAX, sizeof(struct curlmux_slot *));
     mux->pool[mux->pool_count++] = slot;
 }
@@ -102,31 +109,39 @@ static void start_curl(struct curlmux *mux)
     curl_multi_setopt(mux->multi, CURLMOPT_MAXCONNECTS, (long)mux->config.total_max);
 }
 
-static void begin(struct curlmux_transfer *t)
+/* The options that all transfers share. */
+static void slot_prepare(struct curlmux *mux, struct curlmux_slot *slot)
 {
-    struct curlmux_host *host = t->host;
-    struct curlmux *mux = host->mux;
-    if (mux->multi == NULL) start_curl(mux);
-    t->slot = pool_take(mux);
-    t->slot->detail[0] = '\0';
-    CURL *easy = t->easy = t->slot->easy;
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->slot->detail);
-    curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
+    CURL *easy = slot->easy;
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, slot->detail);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* a hung lookup must not be waited for */
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, sock_open_cb);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, mux);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, sock_close_cb);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, mux);
-    curl_easy_setopt(easy, CURLOPT_PROXY, host->proxy);
     curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
+}
+
+static void begin(struct curlmux_transfer *t)
+{
+    struct curlmux_host *host = t->host;
+    struct curlmux *mux = host->mux;
+    if (mux->multi == NULL) start_curl(mux);
+    struct curlmux_slot *slot = t->slot = pool_take(mux);
+    CURL *easy = t->easy = slot->easy;
+    if (t->unusual) slot_reset(slot);
+    bool clean = !slot->prepared;
+    if (clean) slot_prepare(mux, slot);
+    slot->prepared = true;
+    slot->detail[0] = '\0';
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
+    curl_easy_setopt(easy, CURLOPT_PROXY, host->proxy);
     t->addresses = host_resolve_list(host);
-    if (t->addresses) {
-        t->addresses_generation = host->name->generation;
-        curl_easy_setopt(easy, CURLOPT_RESOLVE, t->addresses);
-    }
+    if (t->addresses) t->addresses_generation = host->name->generation;
+    curl_easy_setopt(easy, CURLOPT_RESOLVE, t->addresses);
     t->since_ms = clock_now_ms(mux->clock);
-    t->begin(t, easy);
+    t->begin(t, easy, clean);
     list_append(&mux->running, &t->node);
     host->active++;
     mux->active++;
@@ -179,14 +194,14 @@ static void report(struct curlmux *mux, struct curlmux_transfer *t, CURLcode res
 {
     struct curlmux_host *host = t->host;
     struct curlmux_slot *slot = t->slot;
-    bool was_full = mux->active >= mux->config.total_max;
+    bool was_full = mux->active >= mux->config.total_max, reusable = result == CURLE_OK && !t->unusual;
     note_result(host, t, result);
     end(t);
     t->host = NULL;
     t->easy = NULL;
     host->pins++;
     t->done(t, slot->easy, result, slot->detail); /* t may be gone afterwards */
-    pool_put(mux, slot);
+    pool_put(mux, slot, reusable);
     host->pins--;
     pump_host(host);
     if (was_full && mux->queued > 0) pump_all(mux);
@@ -325,6 +340,7 @@ int curlmux_submit(struct curlmux *mux, struct curlmux_transfer *t, const char *
         host->completed_at_tick = host->completed;
     }
     t->host = host;
+    if (host->proxy && *host->proxy) t->unusual = true; /* its password stays with its transfers */
     t->since_ms = clock_now_ms(mux->clock);
     list_append(&host->waiting, &t->node);
     host->waiting_count++;
@@ -345,7 +361,7 @@ void curlmux_cancel(struct curlmux *mux, struct curlmux_transfer *t)
     assert(!mux->in_curl);
     if (t->easy) {
         end(t);
-        pool_put(mux, t->slot);
+        pool_put(mux, t->slot, false);
     } else {
         list_remove(&t->node);
         host->waiting_count--;

@@ -22,9 +22,10 @@ struct curlmux;
 struct curlmux_host;
 struct curlmux_transfer;
 
-/* Sets the options of the transfer on a clean easy handle that belongs to the mux.  Must not start, cancel
- * or complete anything. */
-typedef void (*curlmux_begin_fn)(struct curlmux_transfer *transfer, CURL *easy);
+/* Sets the options of the transfer on an easy handle that belongs to the mux.  If it is not clean, it is as
+ * the begin of another transfer left it; only those that are not `unusual` share handles in this way.  Must
+ * not start, cancel or complete anything. */
+typedef void (*curlmux_begin_fn)(struct curlmux_transfer *transfer, CURL *easy, bool clean);
 
 /* The end of a transfer, from the loop, once.  easy is readable by curl_easy_getinfo until this returns,
  * and NULL if the name could not be resolved; detail is what libcurl or the resolver said of it, or "".
@@ -43,6 +44,7 @@ struct curlmux_transfer {
     uint64_t since_ms;            /* when it was queued, then when it was handed to libcurl */
     struct curl_slist *addresses; /* of its host, if libcurl had to be told */
     unsigned addresses_generation;
+    bool unusual; /* set before submitting: wants a clean handle, and leaves none to another transfer */
 };
 
 struct curlmux_config {

@@ -11,6 +11,7 @@ enum { HOST_BUCKETS = 64, HOSTS_KEPT = 256 };
 /* An easy handle and what goes with it, used again and again.  Few exist, so they stay in the cache. */
 struct curlmux_slot {
     CURL *easy;
+    bool prepared;                /* has the options that all transfers share */
     char detail[CURL_ERROR_SIZE]; /* libcurl's words on a failure */
 };
 

@@ -149,11 +149,17 @@ static void arm_first(struct exchange *x)
  * ----------------------------------------------------------------------------------------------------------
  */
 
+static int submit(struct exchange *x, struct err *err)
+{
+    x->transfer.unusual = http_is_unusual(x);
+    return curlmux_submit(x->owner->mux, &x->transfer, x->url, err);
+}
+
 static void next_hop(struct exchange *x)
 {
     struct err err;
     x->active_ms = clock_now_ms(x->owner->clock);
-    if (curlmux_submit(x->owner->mux, &x->transfer, x->url, &err) == 0) {
+    if (submit(x, &err) == 0) {
         http_rearm(x);
         return;
     }
@@ -265,7 +271,7 @@ static struct exchange *start(struct transport *transport, const struct http_req
     x->transfer.done = transfer_done_cb;
     x->started_ms = x->active_ms = clock_now_ms(t->clock);
     list_append(&t->exchanges, &x->node);
-    if (copy_request(x, request, err) != 0 || curlmux_submit(t->mux, &x->transfer, x->url, err) != 0) {
+    if (copy_request(x, request, err) != 0 || submit(x, err) != 0) {
         exchange_free(x);
         return NULL;
     }

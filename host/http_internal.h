@@ -74,7 +74,10 @@ int http_check_request(const struct http_request *request, struct err *err);
 
 /* ---- http_setup.c: from a request to libcurl's options ---------------------------------------------- */
 
-void http_begin_cb(struct curlmux_transfer *transfer, CURL *easy);
+void http_begin_cb(struct curlmux_transfer *transfer, CURL *easy, bool clean);
+
+/* It sets options that others do not set anew, or gives libcurl a password to remember. */
+bool http_is_unusual(const struct exchange *x);
 
 /* Copies the headers into the list that libcurl sends. */
 void http_copy_headers(struct exchange *x, const struct http_request *request);

@@ -100,7 +100,6 @@ static void set_tls(struct exchange *x, CURL *easy)
     curl_easy_setopt(easy, CURLOPT_CAPATH, NULL); /* a directory would switch off libcurl's cache of CAs */
     const char *ca_file = curlmux_ca_file(t->mux);
     if (ca_file) curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file);
-    if (!x->fresh) curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L); /* rather a stream than a handshake */
     if (!x->insecure) return;
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
@@ -121,7 +120,10 @@ static bool set_body(struct exchange *x, CURL *easy)
     if (x->upload) upload_rewind(x->upload);
     x->progress.send_total = size;
     x->body_sent = !read;
-    if (!x->body && !x->upload && strcmp(x->method, "POST") != 0) return false;
+    if (!x->body && !x->upload && strcmp(x->method, "POST") != 0) {
+        curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+        return false;
+    }
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)size);
     if (!read) {
@@ -154,7 +156,26 @@ static bool is_not_range(const char *line)
     return strncasecmp(line, "range:", 6) != 0 && strncasecmp(line, "if-range:", 9) != 0;
 }
 
-void http_begin_cb(struct curlmux_transfer *transfer, CURL *easy)
+/* What every exchange sets alike. */
+static void set_common(struct exchange *x, CURL *easy)
+{
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, x->owner->user_agent);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, http_header_cb);
+    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, http_body_cb);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, http_issue_cb);
+}
+
+bool http_is_unusual(const struct exchange *x)
+{
+    bool plain_method = strcmp(x->method, "GET") == 0 || strcmp(x->method, "POST") == 0;
+    bool read = x->upload || x->body_len > WHOLE_BODY_MAX;
+    return !plain_method || read || (x->body && *x->method == 'G') || x->download || x->fresh ||
+           x->insecure || strchr(x->url, '@') != NULL;
+}
+
+void http_begin_cb(struct curlmux_transfer *transfer, CURL *easy, bool clean)
 {
     struct exchange *x = (struct exchange *)transfer;
     x->issued = x->replied = false;
@@ -165,19 +186,16 @@ void http_begin_cb(struct curlmux_transfer *transfer, CURL *easy)
         keep_headers(x, is_not_range);
         set_range(x, easy);
     }
+    bool tls = curlmux_is_tls(transfer);
+    if (clean) set_common(x, easy);
+    if (tls) set_tls(x, easy);
     curl_easy_setopt(easy, CURLOPT_URL, x->url);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, x->owner->user_agent);
-    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, http_header_cb);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, x);
-    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, http_body_cb);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, x);
-    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, http_issue_cb);
     curl_easy_setopt(easy, CURLOPT_PREREQDATA, x);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(x->connect_ms + 1000)); /* ours comes first */
-    if (x->headers) curl_easy_setopt(easy, CURLOPT_HTTPHEADER, x->headers);
-    if (curlmux_is_tls(transfer)) set_tls(x, easy);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, x->headers);
+    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, (long)(tls && !x->fresh)); /* rather a stream than a handshake */
     bool has_body = set_body(x, easy);
     if (strcmp(x->method, "HEAD") == 0)
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);

@@ -99,6 +99,41 @@ static void nothing_of_a_request_leaks_into_the_next(void)
     peer_stop(peer);
 }
 
+/* Handles of libcurl are used again with the options that all exchanges share: the others must be gone. */
+static void a_request_is_the_same_bytes_whatever_came_before_it(void)
+{
+    enum { LONG_BODY = 100 * 1000 };
+    struct bench b = bench_open(NULL);
+    struct peer *peer = peer_start(peer_hello);
+    static const struct http_header token = {"token", "s3cret"};
+    char *body = mem_alloc(LONG_BODY), with_user[128], first[sizeof peer->last];
+    memset(body, 'x', LONG_BODY);
+    snprintf(with_user, sizeof with_user, "http://user:pass@%s/", strstr(peer->url, "://") + 3);
+    const struct http_request before[] = {
+        {.method = "POST", .body = "{}", .body_len = 2, .headers = &token, .header_count = 1, .once = true},
+        {.method = "POST", .once = true},
+        {.method = "POST", .body = body, .body_len = LONG_BODY},
+        {.method = "GET", .body = "{}", .body_len = 2},
+        {.method = "GET", .url = with_user},
+        {.method = "GET", .fresh = true},
+        {.method = "PUT", .body = "{}", .body_len = 2},
+        {.method = "HEAD", .url = "http://127.0.0.1:1/"}, /* fails */
+        {.method = "OPTIONS"},
+        {.method = "DELETE", .once = true}};
+    CHECK_INT(get(&b, at(peer, "/g")).status, 200);
+    snprintf(first, sizeof first, "%s", peer->last);
+    for (size_t i = 0; i < sizeof before / sizeof before[0]; i++) {
+        struct http_request request = before[i];
+        if (request.url == NULL) request.url = at(peer, "/before");
+        exchange(&b, &request);
+        CHECK_INT(get(&b, at(peer, "/g")).status, 200);
+        CHECK_STR(peer->last, first);
+    }
+    mem_free(body);
+    bench_close(&b);
+    peer_stop(peer);
+}
+
 static void what_cannot_be_sent_is_refused_at_once(void)
 {
     struct bench b = bench_open(NULL);
@@ -342,6 +377,7 @@ int main(void)
     a_get_returns_status_headers_and_body();
     any_status_is_an_answer_and_broken_replies_are_not();
     nothing_of_a_request_leaks_into_the_next();
+    a_request_is_the_same_bytes_whatever_came_before_it();
     what_cannot_be_sent_is_refused_at_once();
     an_origin_is_the_same_however_it_is_written();
     caps_on_header_and_body_end_the_exchange();
