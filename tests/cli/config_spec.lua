@@ -88,6 +88,19 @@ describe("a configuration file", function()
     refused "return {"
   end)
 
+  it("of the page is accepted, and has every option that one may set", function()
+    local page = assert(io.open "docs/configuration.md")
+    local text = page:read "a":match "```lua\n(.-)```"
+    page:close()
+    local result = spawn.script("print 'accepted'", { env = { PERIGEE_CONFIG = config_file(text) } })
+    assert.are.equal("accepted\n", result.stdout, result.stderr)
+    local not_there = { execute = true, emulator = true, env_file = true, seed = true, help = true, summary = true }
+    for name in spawn.run({ "help", "run" }).stdout:gmatch "%-%-([%l-]+)" do
+      local field = name:gsub("-", "_")
+      assert.is_true(not_there[field] or text:find("\n  " .. field .. " = ", 1, true) ~= nil, field)
+    end
+  end)
+
   it("can reach nothing of the program", function()
     assert.is_truthy(refused("return { log_level = os.getenv 'HOME' }"):find("os", 1, true))
   end)
