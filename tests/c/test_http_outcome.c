@@ -74,8 +74,9 @@ static void a_create_has_a_connection_of_its_own(void)
     struct peer *peer = peer_start(peer_hello);
     struct http_request r = post(at(peer, "/create"), "{}", 2);
     r.fresh = true;
-    CHECK_INT(get(&b, r.url).status, 200);
     CHECK_INT(exchange(&b, &r).status, 200);
+    CHECK_INT(get(&b, r.url).status, 200);
+    CHECK_INT(peer->connections, 2); /* nobody takes it over afterwards */
     CHECK_INT(exchange(&b, &r).status, 200);
     CHECK_INT(peer->connections, 3);
     CHECK_INT(get(&b, r.url).status, 200);

@@ -65,7 +65,8 @@ describe("make", function()
 
   local function make(words, env)
     env = env or {}
-    env.MAKEFLAGS, env.MFLAGS, env.MAKELEVEL = env.MAKEFLAGS or false, false, false
+    -- nothing of the make that runs these specs; variables of its command line are in the environment, too
+    for name in ("MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES MODE CC CFLAGS LDFLAGS WERROR V"):gmatch "%u+" do env[name] = false end
     return proc.run { args = { "make", "--no-print-directory", table.unpack(words) }, cwd = copy, env = env, timeout = 120 }
   end
 
