@@ -145,9 +145,7 @@ static void arm_first(struct exchange *x)
     timer_start(x->owner->timers, &x->timer, delay, on_timer_cb);
 }
 
-/* ---- hops
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- hops ------------------------------------------------------------------------------------------- */
 
 static int submit(struct exchange *x, struct err *err)
 {

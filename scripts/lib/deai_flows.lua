@@ -179,7 +179,24 @@ end
 
 -- ---- inference ---------------------------------------------------------------------------------------------------
 
--- Tells whether a start whose reply was lost shows in the list: more rows since then than starts we know of.
+--- Tells whether a row is left that was submitted at `since` or later when each known start has taken its own: the
+--- first one from the second it was sent in, up to the one after its answer.  times: of the rows, in any order;
+--- starts: {sent, answered} each, in the order of sending.
+function flows.shows_another(times, starts, since)
+  local left = table.move(times, 1, #times, 1, {})
+  table.sort(left)
+  for _, start in ipairs(starts) do
+    for i, time in ipairs(left) do
+      if time >= start.sent then
+        if time <= start.answered + 1 then table.remove(left, i) end
+        break
+      end
+    end
+  end
+  return #left > 0 and left[#left] >= since
+end
+
+-- Tells whether a start whose reply was lost shows in the list, beside the starts we know of.
 local function start_shows(client, job_id, since)
   local state = account.state(client)
   return function()
@@ -188,24 +205,21 @@ local function start_shows(client, job_id, since)
       if errors.is(reply, "cancelled") then error(reply, 0) end
       return false
     end
-    local extra = 0
+    local times = {}
     for _, row in ipairs(type(reply.data) == "table" and reply.data or {}) do
-      if (tonumber(row.submitTime) or 0) >= since then extra = extra + 1 end
+      times[#times + 1] = tonumber(row.submitTime) or 0
     end
-    for _, answered in ipairs(state.starts[job_id] or {}) do
-      if answered >= since then extra = extra - 1 end
-    end
-    return extra > 0
+    return flows.shows_another(times, state.starts[job_id] or {}, since)
   end
 end
 
--- When starts on a job were answered, in the service's time: what start_shows counts against.
-local function note_start(client, job_id)
+-- When a start on a job was sent and answered, in the service's time: what start_shows counts against.
+local function note_start(client, job_id, sent)
   local state = account.state(client)
   local starts = state.starts[job_id] or {}
   local now = os.time() + state.skew
-  while starts[1] and starts[1] < now - 600 do table.remove(starts, 1) end
-  starts[#starts + 1] = now
+  while starts[1] and starts[1].answered < now - 600 do table.remove(starts, 1) end
+  starts[#starts + 1] = { sent = sent, answered = now }
   state.starts[job_id] = starts
 end
 
@@ -215,7 +229,7 @@ function flows.submit_inference(client, fields, options, price)
   local since = os.time() + account.state(client).skew
   local reply, permit, err = service.pay(client, "start_inference", fields, options, { key = fields.jobID, price = price })
   if reply then
-    note_start(client, fields.jobID)
+    note_start(client, fields.jobID, since)
     account.state(client).open[reply.infer_id] = permit
     return reply.infer_id
   end

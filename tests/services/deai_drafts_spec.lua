@@ -246,6 +246,33 @@ describe("a draft whose outcome is unclear", function()
   end)
 end)
 
+describe("the list of inferences", function()
+  local shows = require "perigee.deai_flows".shows_another
+
+  it("shows a lost start beside one that was answered in the second in which it was sent", function()
+    local known = { { sent = 10, answered = 11 } }
+
+    assert.is_true(shows({ 11, 10 }, known, 11))
+    assert.is_true(shows({ 11, 11 }, known, 11))
+  end)
+
+  it("does not take a known start for a lost one, in whatever second the service noted it", function()
+    local known = { { sent = 10, answered = 11 } }
+
+    assert.is_false(shows({ 10 }, known, 11))
+    assert.is_false(shows({ 11 }, known, 11))
+    assert.is_false(shows({ 3, 10 }, known, 11))
+    assert.is_false(shows({}, known, 11))
+  end)
+
+  it("gives each of several known starts a row of its own", function()
+    local known = { { sent = 10, answered = 10 }, { sent = 10, answered = 11 }, { sent = 11, answered = 12 } }
+
+    assert.is_false(shows({ 12, 11, 10 }, known, 12))
+    assert.is_true(shows({ 12, 12, 11, 10 }, known, 12))
+  end)
+end)
+
 describe("a start whose reply is lost", function()
   it("is unknown and never sent again", function()
     local here <close> = local_world.open { faults = "deai.start_inference:drop_after=1" }
