@@ -36,7 +36,7 @@ static const struct ops_service *check_service(lua_State *L, int index)
     const char *name = luax_string(L, index, NULL);
     for (size_t i = 0; name && services[i]; i++)
         if (strcmp(services[i]->name, name) == 0) return services[i];
-    luax_invalid(L, "unknown service '%s'", name ? name : luaL_typename(L, index));
+    luax_invalid(L, "unknown service \"%s\"", name ? name : luaL_typename(L, index));
 }
 
 /* [-0, +0, e] */
@@ -45,7 +45,7 @@ static const struct ops_def *check_def(lua_State *L, const struct ops_service *s
     const char *name = luax_string(L, index, NULL);
     const struct ops_def *def = name ? ops_find(service, name) : NULL;
     if (!def)
-        luax_invalid(L, "%s: unknown operation '%s'", service->name, name ? name : luaL_typename(L, index));
+        luax_invalid(L, "%s: unknown operation \"%s\"", service->name, name ? name : luaL_typename(L, index));
     return def;
 }
 
@@ -226,7 +226,7 @@ static struct parts find_parts(lua_State *L, const struct ops_service *service, 
         parts.options = def->options;
         parts.defs[parts.count++] = def;
     } else {
-        luax_invalid(L, "%s: unknown operation '%s'", service->name, name);
+        luax_invalid(L, "%s: unknown operation \"%s\"", service->name, name);
     }
     return parts;
 }
@@ -255,9 +255,7 @@ static void refuse_name(lua_State *L, const char *who, const struct parts *parts
             names[n++] = f->name;
     for (const char *const *o = parts->options; o && *o && n < NAMES_MAX; o++) names[n++] = *o;
     names[n] = NULL;
-    const char *near = luax_nearest(name, names);
-    if (near) luax_invalid(L, "%s: unknown field '%s'; did you mean '%s'?", who, name, near);
-    luax_invalid(L, "%s: unknown field '%s'", who, name);
+    luax_refuse_name(L, who, "field", name, names);
 }
 
 /* split(service, name, table[, shown name]) -> {fields of part 1, fields of part 2, …}, options */

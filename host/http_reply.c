@@ -204,7 +204,7 @@ size_t http_header_cb(char *bytes, size_t size, size_t count, void *ctx)
         buf_reserve(headers, USUAL_HEADERS);
         const char *space = memchr(bytes, ' ', n);
         x->response.status = 0;
-        for (const char *p = space; p && ++p < bytes + n && isdigit((unsigned char)*p);)
+        for (const char *p = space; p && ++p < bytes + n && p <= space + 3 && isdigit((unsigned char)*p);)
             x->response.status = x->response.status * 10 + (*p - '0');
         return n;
     }

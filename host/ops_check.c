@@ -36,9 +36,7 @@ static void refuse_unknown(lua_State *L, const char *who, const struct ops_def *
     for (const struct ops_field *f = def->fields; f->name && n < NAMES_MAX; f++) names[n++] = f->name;
     for (const char *const *o = def->options; o && *o && n < NAMES_MAX; o++) names[n++] = *o;
     names[n] = NULL;
-    const char *near = luax_nearest(name, names);
-    if (near) luax_invalid(L, "%s: unknown field '%s'; did you mean '%s'?", who, name, near);
-    luax_invalid(L, "%s: unknown field '%s'", who, name);
+    luax_refuse_name(L, who, "field", name, names);
 }
 
 /* [-0, +0, e] of several unknown names the first in byte order is reported: lua_next has no order. */

@@ -124,11 +124,16 @@ static int put_file(struct exchange *x, const struct http_file_body *file, struc
                file->part_name, file->file_name);
     buf_printf(&x->body, "Content-Type: application/octet-stream\r\n\r\n");
     size_t n = 1;
-    while (n && x->body.len < FILE_MAX) {
+    while (n && x->body.len <= FILE_MAX) {
         n = fread(buf_reserve(&x->body, 65536), 1, 65536, f);
         buf_commit(&x->body, n);
     }
+    bool broken = ferror(f) != 0;
     fclose(f);
+    if (broken) return err_set(err, ERR_INVALID, "%s cannot be read", file->path);
+    if (x->body.len > FILE_MAX)
+        return err_set(err, ERR_INVALID, "%s is too long for a service in this process: at most %d MB",
+                       file->path, FILE_MAX >> 20);
     buf_printf(&x->body, "\r\n--%s--\r\n", boundary);
     char type[96];
     snprintf(type, sizeof type, "multipart/form-data; boundary=%s", boundary);

@@ -170,7 +170,7 @@ local function file_field(path)
 end
 
 local function read_secret_file(path, source)
-  path = path:gsub("^~/", (os.getenv "HOME" or "~") .. "/")
+  if path:sub(1, 2) == "~/" then path = (os.getenv "HOME" or "~") .. path:sub(2) end
   local text, message = core.read_file(path)
   if not text then fail("%s names %s: %s", source, path, message) end
   text = text:gsub("[\r\n]+$", "")

@@ -211,7 +211,7 @@ setmetatable(Client, {
     table.sort(names)
     if type(name) ~= "string" or name:find "^_" then return nil end
     local near = errors.nearest(name, names)
-    if near then errors.invalid(("deai.client has no '%s'; did you mean '%s'?"):format(name, near)) end
+    if near then errors.invalid(('deai.client has no "%s"; did you mean "%s"?'):format(name, near)) end
     return nil
   end,
 })

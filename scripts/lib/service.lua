@@ -7,6 +7,7 @@
 
 local amount = require "perigee.amount"
 local budget = require "perigee.budget"
+local checks = require "perigee.options"
 local core = require "perigee.core.ops"
 local clock = require "perigee.core.task"
 local errors = require "perigee.error"
@@ -14,7 +15,6 @@ local log = require "perigee.log"
 local retry = require "perigee.retry"
 local spend = require "perigee.core.spend"
 local task = require "perigee.task"
-local time = require "perigee.time"
 
 local service = {}
 
@@ -36,24 +36,7 @@ end
 
 -- ---- options and errors ------------------------------------------------------------------------------------
 
---- Raises `invalid` for a field that is not in the list.
-function service.check_options(where, options, known)
-  if options == nil then return {} end
-  if type(options) ~= "table" then
-    errors.invalid(("%s: options must be a table, not a %s"):format(where, type(options)))
-  end
-  local names, is_known = {}, {}
-  for name in pairs(options) do names[#names + 1] = tostring(name) end
-  for _, name in ipairs(known) do is_known[name] = true end
-  table.sort(names)
-  for _, name in ipairs(names) do
-    if not is_known[name] then
-      local near = errors.nearest(name, known)
-      errors.invalid(("%s: unknown field '%s'%s"):format(where, name, near and ("; did you mean '%s'?"):format(near) or ""))
-    end
-  end
-  return options
-end
+service.check_options, service.seconds = checks.check, checks.seconds
 
 --- Raises `invalid` unless value is of one of the types named.
 function service.check_type(where, value, ...)
@@ -70,16 +53,6 @@ function service.rate(where, value)
     errors.invalid(where .. " must be a number of more than 0 a second")
   end
   return value
-end
-
---- Seconds of a duration option ("5m", 300), or the default.
-function service.seconds(where, value, default)
-  if value == nil then return default end
-  local ok, seconds = pcall(time.seconds, value)
-  if not ok or seconds < 0 then
-    errors.invalid(('%s must be seconds as a number, or a text such as "5m", not %s'):format(where, tostring(value)))
-  end
-  return seconds
 end
 
 --- The text of a string or of a perigee.secret.

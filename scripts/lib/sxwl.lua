@@ -141,7 +141,7 @@ setmetatable(Client, {
     end
     table.sort(names)
     local near = errors.nearest(name, names)
-    if near then errors.invalid(("sxwl.client has no '%s'; did you mean '%s'?"):format(name, near)) end
+    if near then errors.invalid(('sxwl.client has no "%s"; did you mean "%s"?'):format(name, near)) end
     return nil
   end,
 })

@@ -90,7 +90,7 @@ static void test_sxwl_fields(void)
     check_encoded(s, "create_job", "{" SXWL_BASE ",stopType='0',callbackUrl='h/x'}",
                   "op: callbackUrl must be a full address that starts with http:// or https://");
     check_encoded(s, "create_job", "{" SXWL_BASE ",stopType='0',stopTim=3,zz=1}",
-                  "op: unknown field 'stopTim'; did you mean 'stopTime'?");
+                  "op: unknown field \"stopTim\"; did you mean \"stopTime\"?");
     check_encoded(s, "create_job", "{" SXWL_BASE ",stopType='0',env={'a'}}",
                   "op: env must have names for keys, not numbers");
     check_encoded(s, "create_job", "{" SXWL_BASE ",stopType='0',env={A={}}}",
@@ -125,7 +125,7 @@ static void test_deai_fields(void)
         "{\"model\":\"LSTM\",\"jobName\":\"j\",\"x_train\":\"u/x\",\"input_width\":24,\"label_width\":24,"
         "\"shift\":24,\"sequence_stride\":1,\"sampling_rate\":1}");
     check_encoded(s, "estimate_lstm", "{model='LSTM',jobName='j',category=2}",
-                  "op: unknown field 'category'");
+                  "op: unknown field \"category\"");
     check_encoded(s, "estimate_cnn",
                   "{model='CNN',epoch=1,jobName='j',x_train='a',y_train='b',train_shard=1}",
                   "op: train_shard must be strictly between 0 and 1, not 1");

@@ -242,8 +242,8 @@ describe("deai.client: reads", function()
     local field = helper.error_of(client.create_job, client, { jobname = "x" })
     local method = helper.error_of(function() return client:creat_job {} end)
 
-    assert.equal("deai.create_job: unknown field 'jobname'; did you mean 'jobName'?", field.message)
-    assert.equal("deai.client has no 'creat_job'; did you mean 'create_job'?", method.message)
+    assert.equal('deai.create_job: unknown field "jobname"; did you mean "jobName"?', field.message)
+    assert.equal('deai.client has no "creat_job"; did you mean "create_job"?', method.message)
     assert.equal(0, #here:entries { kind = "call" })
   end)
 

@@ -65,7 +65,7 @@ describe("deai:train", function()
 
     assert.equal("deai.train: batchSize must be from 1 to 2147483647, not 0",
       helper.error_of(client.train, client, cnn { batchSize = 0 }).message)
-    assert.equal("deai.train: unknown field 'epochs'; did you mean 'epoch'?",
+    assert.equal('deai.train: unknown field "epochs"; did you mean "epoch"?',
       helper.error_of(client.train, client, cnn { epochs = 2 }).message)
     assert.truthy(helper.error_of(client.train, client, cnn { model = "RNN" }).message:find 'must be "CNN" or "LSTM"')
     assert.truthy(helper.error_of(client.train, client, cnn { x_train = data "x" }).message:find "deai.file")

@@ -94,7 +94,7 @@ describe("sxwl:create_job", function()
       [{ jobType = "pytorch" }] = 'did you mean "Pytorch"',
       [{ imagePath = "" }] = "imagePath is required",
       [{ callbackUrl = "https://me.example/:x" }] = "path segment that starts with ':'",
-      [{ gpuTyp = "x" }] = "unknown field 'gpuTyp'; did you mean 'gpuType'",
+      [{ gpuTyp = "x" }] = 'unknown field "gpuTyp"; did you mean "gpuType"',
       [{ env = "A=1" }] = "env must be a table",
     }
     for fields, message in pairs(cases) do
