@@ -114,6 +114,16 @@ describe("README", function()
     assert.are.same({}, keys(bad))
   end)
 
+  it("has every part of the program in its layout", function()
+    local layout, missing = readme:match "\n## How the code is laid out\n(.-)\n## ", {}
+    for floor in read("Makefile"):gmatch "\nFLOOR%d := ([^\n]+)" do
+      for name in floor:gmatch "%S+" do
+        if not (layout:find("`" .. name .. "`", 1, true) or layout:find("`host/" .. name, 1, true)) then missing[name] = true end
+      end
+    end
+    assert.are.same({}, keys(missing))
+  end)
+
   it("names only files and folders that exist", function()
     local bad = {}
     for path in readme:gmatch "`([%l]+/[%l_/]*[%l_])/?`" do
