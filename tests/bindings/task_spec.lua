@@ -259,7 +259,7 @@ describe("cancel", function()
     local err = error_of(child.wait, child)
 
     assert.equal("grace", err.code)
-    assert.is_true(core.now() - started < 1.1 + 1)
+    assert.is_true(core.now() - started < 1.1 + 4) -- the machine may be busy
   end)
 
   it("is not swallowed by task.try, task.map in collect mode or retry-like loops over task.try", function()

@@ -339,12 +339,12 @@ static void a_stalled_server_does_not_delay_another(void)
     struct bench b = bench_open(&config);
     struct peer *stalled = peer_start(peer_silent), *good = peer_start(peer_hello);
     static struct answer waiting[40];
-    struct http_request r = {.method = "GET", .url = at(stalled, "/"), .first_byte_ms = 1500};
+    struct http_request r = {.method = "GET", .url = at(stalled, "/"), .first_byte_ms = 30000};
     for (int i = 0; i < 40; i++) send_request(&b, &r, &waiting[i]);
     struct answer a;
     send_request(&b, &(struct http_request){.method = "GET", .url = at(good, "/")}, &a);
     while (a.calls == 0) loop_turn(b.loop);
-    CHECK(a.status == 200 && a.elapsed_ms < 1000);
+    CHECK(a.status == 200 && a.elapsed_ms < 10000);
     for (int i = 0; i < 40; i++) {
         CHECK_INT(waiting[i].calls, 0);
         transport_cancel(b.http, waiting[i].exchange);

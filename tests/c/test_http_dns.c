@@ -100,7 +100,7 @@ static void a_hung_lookup_delays_nobody_else_and_times_out(void)
     struct bench b = bench_open(NULL);
     struct peer *peer = peer_start(peer_hello);
     struct answer hung[50];
-    struct http_request r = {.method = "GET", .url = named(peer, "hang.test"), .connect_ms = 1000};
+    struct http_request r = {.method = "GET", .url = named(peer, "hang.test"), .connect_ms = 2500};
     for (int i = 0; i < 50; i++) send_request(&b, &r, &hung[i]);
     uint64_t start = clock_now_ms(b.clock);
     for (int i = 0; i < 5; i++) {
@@ -109,19 +109,19 @@ static void a_hung_lookup_delays_nobody_else_and_times_out(void)
         while (a.calls == 0) loop_turn(b.loop);
         CHECK_INT(a.status, 200);
     }
-    CHECK(clock_now_ms(b.clock) - start < 900);
+    CHECK(clock_now_ms(b.clock) - start < 2400);
     CHECK_INT(hanging, 1);
     loop_run(b.loop);
     for (int i = 0; i < 50; i++) {
         CHECK(hung[i].failed && hung[i].err.kind == ERR_TIMEOUT && hung[i].err.outcome == OUTCOME_NONE);
         CHECK_STR(hung[i].err.code, "resolve");
-        CHECK(hung[i].elapsed_ms < 2500);
+        CHECK(hung[i].elapsed_ms < 10000);
     }
     start = clock_now_ms(b.clock);
     CHECK_INT(hanging, 1);
     struct clock *clock = clock_new();
     bench_close(&b); /* with the lookup still hanging */
-    CHECK(clock_now_ms(clock) - start < 500);
+    CHECK(clock_now_ms(clock) - start < 5000);
     clock_free(clock);
     peer_stop(peer);
 }

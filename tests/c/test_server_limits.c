@@ -296,7 +296,7 @@ static void test_closing_lets_replies_go_out_or_cuts_them(void)
     uint64_t start = clock_now_ms(f.clock);
     server_close(f.server, 100); /* nobody reads */
     PUMP_UNTIL(&f, f.closed == 1);
-    CHECK(clock_now_ms(f.clock) - start < 2000);
+    CHECK(clock_now_ms(f.clock) - start < 10000);
     close(fd);
     mem_free(body);
     fixture_end(&f);
