@@ -23,7 +23,7 @@ int getaddrinfo(const char *restrict node, const char *restrict service,
     }
     if (strcmp(node, "hang.test") == 0) {
         hanging++;
-        peer_pause_ms(3000);
+        peer_pause_ms(8000);
         hanging--;
     }
     struct addrinfo *a = calloc(1, sizeof *a + sizeof(struct sockaddr_in));
