@@ -160,7 +160,7 @@ function summary.render_left_behind(entries)
     local cost = entry.worst_cost and "worst cost " .. tostring(entry.worst_cost) or "still paid for"
     local is_command = entry.how and entry.how:find "^perigee "
     out[#out + 1] = ("  %s %s, %s"):format(entry.service, tostring(entry.id), cost)
-    out[#out + 1] = is_command and "    stop it with: " .. entry.how or "    it cannot be stopped"
+    out[#out + 1] = is_command and "    stop it with: " .. entry.how or "    it " .. (entry.how or "cannot be stopped")
   end
   return table.concat(out, "\n") .. "\n"
 end

@@ -183,6 +183,13 @@ local function worst_text(seen)
   return seen.worst and tostring(seen.worst) or ("%s each hour"):format(tostring(price.of(seen.hourly, seen.gpus, 60)))
 end
 
+--- A command that stops the job.  Its id is text of the service's, and the command is there to be copied into a
+--- shell: one that could mean more than itself there is not written out.
+function flows.stop_command(job_id)
+  if not job_id:find "^[%w_.-]+$" then return "can be stopped by client:stop_job" end
+  return ([[perigee run -e 'require"perigee.sxwl".client{}:stop_job"%s"']]):format(job_id)
+end
+
 -- The wait ended without the job's end: stop it or say that it goes on.
 local function leave(client, job_id, err, wish)
   local seen = client.jobs_seen[job_id]
@@ -195,7 +202,7 @@ local function leave(client, job_id, err, wish)
   end
   service.leave {
     service = "sxwl", id = job_id, why = errors.is(err) and err.kind or "error", worst_cost = worst_text(seen),
-    how = ([[perigee run -e 'require"perigee.sxwl".client{}:stop_job"%s"']]):format(job_id),
+    how = flows.stop_command(job_id),
   }
   return false
 end

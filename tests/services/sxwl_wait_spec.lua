@@ -24,6 +24,17 @@ local function world(faults, step, era)
   return local_world.open { faults = faults, now = local_world.stepping(step or 400), era = era }
 end
 
+describe("the command that stops a job", function()
+  it("is not written out for an id that a shell would read as more than an id", function()
+    local stop_command = require "perigee.sxwl_flows".stop_command
+
+    assert.truthy(stop_command("ai3f-2_x.y"):find('^perigee run %-e .*stop_job"ai3f%-2_x%.y"'))
+    for _, id in ipairs { "a';reboot;'", 'a"b', "a b", "a$(b)", "a\nb", "" } do
+      assert.equal("can be stopped by client:stop_job", stop_command(id))
+    end
+  end)
+end)
+
 describe("sxwl:run", function()
   it("creates the job, waits for its end and tells what it cost at most", function()
     local here <close> = world()
