@@ -212,7 +212,8 @@ function run.finish(ok, err, traceback, origin)
   if summary and summary.is_partly_done() then codes[6] = true end
   local code = next(codes) and require("perigee.report").weightiest(codes) or 0
   if summary then
-    summary.close { exit_code = forced or code, elapsed = host.elapsed(), file = summary_file }
+    local closed = summary.close { exit_code = forced or code, elapsed = host.elapsed(), file = summary_file }
+    if not forced then code = closed end
   end
   return code
 end

@@ -201,7 +201,7 @@ function summary.json(all)
   return json.encode(object) .. "\n"
 end
 
---- A reader never sees half a file: it is written beside its place and moved there.
+--- A reader never sees half a file: it is written beside its place and moved there. False if it cannot be.
 local function write_file(path, text)
   local beside = path .. ".part"
   local file, problem = io.open(beside, "wb")
@@ -216,15 +216,18 @@ local function write_file(path, text)
     os.remove(beside)
     term.write("err", ("perigee: cannot write the summary to %s: %s\n"):format(path, problem), true)
   end
+  return ok
 end
 
---- Ends a run: the table on standard error if a service was called, the file if one is wanted.
+--- Ends a run: the table on standard error if a service was called, the file if one is wanted. Returns the
+--- exit code: a run that went well but for its file has failed.
 function summary.close(options)
   local all = summary.collect()
   all.elapsed, all.exit_code = options.elapsed, options.exit_code
+  if options.file and not write_file(options.file, summary.json(all)) and all.exit_code == 0 then all.exit_code = 1 end
   if all.calls > 0 and not term.is_quiet() then term.write("err", summary.render(all), true) end
   term.write("err", summary.render_left_behind(all.left_behind), true)
-  if options.file then write_file(options.file, summary.json(all)) end
+  return all.exit_code
 end
 
 return summary

@@ -43,6 +43,14 @@ describe("perigee run --emulator", function()
     assert.is_true(object.calls >= 4)
   end)
 
+  it("fails when it went well but for its summary file", function()
+    local words = { "run", "--emulator", "--summary", "/nonexistent/summary.json", "-e", train "5 CCD" }
+    local result = spawn.run(words)
+    assert.are.equal(1, result.status, result.stderr)
+    assert.is_truthy(result.stderr:find("cannot write the summary to /nonexistent/summary.json", 1, true))
+    assert.is_truthy(result.stderr:find("exit code 1", 1, true))
+  end)
+
   it("goes before credentials of the environment", function()
     local env = { DEAI_EMAIL = "me@example.com", DEAI_PASSWORD = "secret-password", DEAI_BASE_URL = "http://127.0.0.1:1" }
     assert.are.equal(0, spawn.run({ "run", "--emulator", "-e", train "5 CCD" }, { env = env }).status)
