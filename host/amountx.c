@@ -59,7 +59,8 @@ void amountx_read(lua_State *L, int index, const char *what, const char *default
         luax_invalid(L, "%s: expected an amount such as \"0.05 CCD\", got %s", what, luaL_typename(L, index));
 }
 
-const struct amount *amountx_check(lua_State *L, int index, const char *what)
+/* [-0, +0, e] the amount at index, or raises `invalid`; what names the place in words. */
+static const struct amount *check_amount(lua_State *L, int index, const char *what)
 {
     const struct amount *amount = amountx_test(L, index);
     if (amount == NULL)
@@ -106,7 +107,7 @@ static int l_sub(lua_State *L)
 static int l_unm(lua_State *L)
 {
     struct amount out;
-    amount_negate(&out, amountx_check(L, 1, "-amount"));
+    amount_negate(&out, check_amount(L, 1, "-amount"));
     amountx_push(L, &out);
     return 1;
 }
@@ -151,7 +152,7 @@ typedef int (*scale_fn)(struct amount *, const struct amount *, const char *, si
 static int scale(lua_State *L, scale_fn f, int amount, int factor, enum amount_rounding mode,
                  const char *what)
 {
-    const struct amount *a = amountx_check(L, amount, what);
+    const struct amount *a = check_amount(L, amount, what);
     char digits[24];
     size_t n;
     const char *text = luax_string(L, factor, &n);
@@ -187,7 +188,7 @@ static int l_div_operator(lua_State *L)
 static int l_tostring(lua_State *L)
 {
     char text[AMOUNT_TEXT_SIZE];
-    lua_pushlstring(L, text, amount_format(amountx_check(L, 1, "tostring"), text));
+    lua_pushlstring(L, text, amount_format(check_amount(L, 1, "tostring"), text));
     return 1;
 }
 
@@ -216,26 +217,26 @@ static int l_div(lua_State *L)
 static int l_decimal(lua_State *L)
 {
     char text[AMOUNT_TEXT_SIZE];
-    lua_pushlstring(L, text, amount_decimal(amountx_check(L, 1, "amount:decimal"), text));
+    lua_pushlstring(L, text, amount_decimal(check_amount(L, 1, "amount:decimal"), text));
     return 1;
 }
 
 static int l_base(lua_State *L)
 {
     char text[AMOUNT_TEXT_SIZE];
-    lua_pushlstring(L, text, amount_base(amountx_check(L, 1, "amount:base"), text));
+    lua_pushlstring(L, text, amount_base(check_amount(L, 1, "amount:base"), text));
     return 1;
 }
 
 static int l_currency(lua_State *L)
 {
-    lua_pushstring(L, amountx_check(L, 1, "amount:currency")->currency);
+    lua_pushstring(L, check_amount(L, 1, "amount:currency")->currency);
     return 1;
 }
 
 static int l_sign(lua_State *L)
 {
-    lua_pushinteger(L, amount_sign(amountx_check(L, 1, "amount:sign")));
+    lua_pushinteger(L, amount_sign(check_amount(L, 1, "amount:sign")));
     return 1;
 }
 

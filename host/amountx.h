@@ -18,9 +18,6 @@ void amountx_push(lua_State *L, const struct amount *a);
 /* [-0, +0, -] the amount at index, or NULL if the value is none; it lives as long as the value does. */
 const struct amount *amountx_test(lua_State *L, int index);
 
-/* [-0, +0, e] the same, but raises `invalid`; what names the place in words: "budget.new: total". */
-const struct amount *amountx_check(lua_State *L, int index, const char *what);
-
 /* [-0, +0, e] reads an amount or its text ("0.05 CCD"; without a currency in default_currency, if that is
  * not NULL) into *out.  Raises `invalid` naming `what` for anything else, a Lua number above all. */
 void amountx_read(lua_State *L, int index, const char *what, const char *default_currency,

@@ -101,12 +101,6 @@ void http_judge(struct exchange *x, CURL *easy, CURLcode result, const char *det
 void http_fault(struct exchange *x, enum err_kind kind, const char *code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Bytes of this exchange's requests have left. */
-bool http_was_sent(const struct exchange *x, CURL *easy);
-
-/* True if the method only reads. */
-bool http_is_safe(const struct exchange *x);
-
 /* Tells the download about a complete set of headers, once for each reply. */
 void http_begin_download(struct exchange *x);
 

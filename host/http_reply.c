@@ -13,14 +13,16 @@ enum { USUAL_HEADERS = 480 }; /* bytes; most replies need no more */
 
 /* ---- the verdict ------------------------------------------------------------------------------------ */
 
-bool http_is_safe(const struct exchange *x)
+/* The method only reads, and may be sent again. */
+static bool is_safe(const struct exchange *x)
 {
     if (x->once) return false;
     return strcmp(x->method, "GET") == 0 || strcmp(x->method, "HEAD") == 0 ||
            strcmp(x->method, "OPTIONS") == 0;
 }
 
-bool http_was_sent(const struct exchange *x, CURL *easy)
+/* Bytes of this exchange's requests have left. */
+static bool was_sent(const struct exchange *x, CURL *easy)
 {
     long bytes = 0;
     if (x->response.sent) return true;
@@ -97,9 +99,9 @@ static void fault_of_libcurl(struct exchange *x, CURLcode result, const char *de
 
 void http_judge(struct exchange *x, CURL *easy, CURLcode result, const char *detail)
 {
-    x->response.sent = http_was_sent(x, easy);
+    x->response.sent = was_sent(x, easy);
     if (x->err == NULL) fault_of_libcurl(x, result, detail);
-    bool safe = http_is_safe(x);
+    bool safe = is_safe(x);
     bool passing = x->err->kind == ERR_NETWORK || x->err->kind == ERR_TIMEOUT;
     bool ours = strncmp(x->err->code, "redirect", 8) == 0;
     x->err->outcome = x->response.sent && !safe ? OUTCOME_UNKNOWN : OUTCOME_NONE;

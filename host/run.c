@@ -425,11 +425,6 @@ struct run *run_new(uint64_t seed)
     return run;
 }
 
-struct loop *run_loop(struct run *run)
-{
-    return run->loop;
-}
-
 struct sched *run_sched(struct run *run)
 {
     return run->sched;

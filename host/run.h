@@ -36,10 +36,10 @@ struct run_config {
     void *ctx;
 };
 
-/* The loop and scheduler of the process, before anything runs.  Never NULL. */
+/* A run with its loop and scheduler, before anything runs.  Never NULL. */
 struct run *run_new(uint64_t seed);
 
-struct loop *run_loop(struct run *run);
+/* For what a command makes before it runs. */
 struct sched *run_sched(struct run *run);
 
 /* Starts the VMs the command asks for and runs until they have ended; returns the exit code.  The VMs exist
