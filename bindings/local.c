@@ -55,9 +55,11 @@ static const char *push_header_lines(lua_State *L, int index)
     lua_pushliteral(L, "");
     if (lua_type(L, index) != LUA_TTABLE) return "";
     lua_pushnil(L);
-    while (lua_next(L, index)) { /* stack: lines, name, value */
+    while (lua_next(L, index)) {                     /* stack: lines, name, value */
+        const char *name = luax_string(L, -2, NULL); /* lua_tostring would change a number under lua_next */
+        if (name == NULL) luax_invalid(L, "local:reply: a header's name must be text");
         luaL_tolstring(L, -1, NULL);
-        lua_pushfstring(L, "%s%s: %s\r\n", lua_tostring(L, -4), luaL_checkstring(L, -3), lua_tostring(L, -1));
+        lua_pushfstring(L, "%s%s: %s\r\n", lua_tostring(L, -4), name, lua_tostring(L, -1));
         lua_replace(L, -5);
         lua_pop(L, 2);
     }
