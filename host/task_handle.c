@@ -33,13 +33,7 @@ static void join_abort(struct op *op)
 /* [-0, +n, e] the results, or raises the task's error */
 static int push_results(lua_State *L, struct task_handle *h)
 {
-    struct failure *f = h->failure;
-    if (f) { /* somebody has seen it: it need not be reported again */
-        list_remove(&f->link);
-        luaL_unref(L, LUA_REGISTRYINDEX, f->error_ref);
-        mem_free(f);
-        h->failure = NULL;
-    }
+    if (h->failure) failure_free(L, h->failure); /* somebody has seen it: it is not reported again */
     lua_rawgeti(L, LUA_REGISTRYINDEX, h->result_ref);
     if (!h->ok) return lua_error(L);
     int table = lua_gettop(L);
@@ -129,12 +123,11 @@ static int l_tostring(lua_State *L)
 static int l_gc(lua_State *L)
 {
     struct task_handle *h = check_handle(L, 1);
-    if (h->task) {
-        struct task_handle **at = &h->task->handle;
+    struct task_handle **at = h->task ? &h->task->handle : h->failure ? &h->failure->handles : NULL;
+    if (at) {
         while (*at != h) at = &(*at)->next;
         *at = h->next;
     }
-    if (h->failure) h->failure->handle = NULL;
     luaL_unref(L, LUA_REGISTRYINDEX, h->result_ref);
     h->result_ref = LUA_NOREF;
     h->task = NULL;
@@ -189,10 +182,8 @@ void task_handle_complete(struct task *t, struct failure *failure)
         h->cancelled = luax_is_err_kind(t->co, -1, ERR_CANCELLED);
         lua_pushvalue(t->co, -1);
         h->result_ref = luaL_ref(t->co, LUA_REGISTRYINDEX);
-        if (failure && failure->handle == NULL) {
-            failure->handle = h;
-            h->failure = failure;
-        }
+        h->failure = failure;
     }
+    if (failure) failure->handles = t->handle;
     lua_pop(t->co, 1);
 }

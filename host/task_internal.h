@@ -34,7 +34,7 @@ struct cancel {
 /* A child of an implicit scope that failed with nobody waiting: raised at the end of the scope. */
 struct failure {
     struct list_node link;
-    struct task_handle *handle; /* NULL once the handle is gone */
+    struct task_handle *handles; /* of the task, linked by next */
     int error_ref;
 };
 
@@ -91,7 +91,7 @@ struct task {
 /* Lua's view of a task: class "perigee.task". */
 struct task_handle {
     struct task *task;        /* NULL once completed */
-    struct task_handle *next; /* another handle of the same task */
+    struct task_handle *next; /* another of the same task, while task or failure is set */
     struct failure *failure;
     uint64_t id;
     int result_ref; /* table {n = …} of results, or the error */
@@ -171,6 +171,7 @@ struct scope *scope_implicit(struct task *t);
 void scope_remove(struct scope *scope);
 bool task_has_children(const struct task *t);
 
+void failure_free(lua_State *L, struct failure *f);
 struct failure *scope_child_failed(struct scope *scope, struct task *child);
 struct scope *scope_new(struct task *owner, uint64_t grace_ms);
 void scope_start_deadline(struct scope *scope, uint64_t limit_ms);

@@ -30,15 +30,20 @@ void scope_init(struct scope *scope, struct vm *vm, struct task *owner)
     }
 }
 
+/* It is reported, or somebody has seen it. */
+void failure_free(lua_State *L, struct failure *f)
+{
+    for (struct task_handle *h = f->handles; h; h = h->next) h->failure = NULL;
+    list_remove(&f->link);
+    luaL_unref(L, LUA_REGISTRYINDEX, f->error_ref);
+    mem_free(f);
+}
+
 static void free_failures(struct scope *scope)
 {
     struct list_node *n;
-    while ((n = list_pop(&scope->failures)) != NULL) {
-        struct failure *f = LIST_ENTRY(n, struct failure, link);
-        if (f->handle) f->handle->failure = NULL;
-        luaL_unref(scope->vm->L, LUA_REGISTRYINDEX, f->error_ref);
-        mem_free(f);
-    }
+    while ((n = list_first(&scope->failures)) != NULL)
+        failure_free(scope->vm->L, LIST_ENTRY(n, struct failure, link));
 }
 
 void scope_deinit(struct scope *scope)

@@ -185,6 +185,18 @@ describe("a scope", function()
 
     assert.is_false(parent:wait())
   end)
+
+  it("reports nothing either when it was seen through another handle of the task", function()
+    local parent = task.spawn(function()
+      local own
+      local child = task.spawn(function() own = task.current() task.sleep(0.001) error("seen", 0) end)
+      task.sleep(0.005)
+      assert.equal("failed", child:status())
+      return (pcall(own.wait, own))
+    end)
+
+    assert.is_false(parent:wait())
+  end)
 end)
 
 describe("cancel", function()
