@@ -170,9 +170,11 @@ static size_t plain_run(const char *s, size_t n)
 bool buf_put_json_string(struct buf *b, const char *s, size_t n)
 {
     bool all = true;
+    size_t i = plain_run(s, n); /* most strings are plain to their end */
     buf_reserve(b, n + 2);
     buf_putc(b, '"');
-    for (size_t i = 0; i < n;) {
+    buf_append(b, s, i);
+    while (i < n) {
         size_t len = plain_run(s + i, n - i);
         if (len == 0) len = buf_utf8_decode(s + i, n - i, NULL);
         if (len == 0) all = false;

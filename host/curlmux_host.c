@@ -60,6 +60,16 @@ static int read_authority(const char *s, size_t n, unsigned default_port, struct
     return read_port(s + out->host_len + 1, n - out->host_len - 1, &out->port);
 }
 
+/* ":" and the port; for each request, so without printf. */
+static void print_port(char *out, unsigned port)
+{
+    unsigned divisor = 1;
+    *out++ = ':';
+    while (port / divisor >= 10) divisor *= 10;
+    for (; divisor > 0; divisor /= 10) *out++ = (char)('0' + port / divisor % 10);
+    *out = '\0';
+}
+
 int curlmux_origin(const char *url, char out[CURLMUX_ORIGIN_MAX], struct err *err)
 {
     for (const char *p = url; *p; p++)
@@ -72,9 +82,10 @@ int curlmux_origin(const char *url, char out[CURLMUX_ORIGIN_MAX], struct err *er
     struct authority a;
     if (read_authority(start, strcspn(start, "/?#"), tls ? 443 : 80, &a) != 0 || a.host_len > 255)
         return err_set(err, ERR_INVALID, "the URL names no valid host and port");
-    int n = snprintf(out, CURLMUX_ORIGIN_MAX, "http%s://", tls ? "s" : "");
+    size_t n = tls ? 8 : 7;
+    memcpy(out, tls ? "https://" : "http://", n);
     for (size_t i = 0; i < a.host_len; i++) out[n++] = (char)tolower((unsigned char)a.host[i]);
-    snprintf(out + n, (size_t)(CURLMUX_ORIGIN_MAX - n), ":%u", a.port);
+    print_port(out + n, a.port);
     return 0;
 }
 

@@ -24,9 +24,11 @@ static bool has_header(const struct exchange *x, const char *name)
 static void add_header(struct exchange *x, const char *name, const char *value)
 {
     char small[256];
-    int n = *value ? snprintf(small, sizeof small, "%s: %s", name, value)
-                   : snprintf(small, sizeof small, "%s;", name);
-    if (n >= 0 && (size_t)n < sizeof small) {
+    size_t name_len = strlen(name), value_len = strlen(value);
+    if (value_len > 0 && name_len + value_len + 3 <= sizeof small) {
+        memcpy(small, name, name_len);
+        memcpy(small + name_len, ": ", 2);
+        memcpy(small + name_len + 2, value, value_len + 1);
         x->headers = curl_slist_append(x->headers, small);
         return;
     }
