@@ -9,7 +9,7 @@ local json = require "perigee.json"
 local server = require "perigee.emulator.server"
 local spawn = require "tests.support.spawn"
 
-local DEMO <const> = "scripts/examples/demo.lua"
+local DEMO <const> = "scripts/demo.lua"
 
 local function run_demo(seed)
   local emulator = server.serve { seed = seed, speed = 20 }

@@ -52,11 +52,9 @@ describe("scripts/examples", function()
       assert.are.equal(expected, result.status, result.stdout .. result.stderr)
     end)
 
-    if name ~= "demo.lua" then
-      it(name .. " is short enough to be read at once", function()
-        local _, lines = text:gsub("\n", "")
-        assert.is_true(lines >= SHORTEST and lines <= LONGEST, path .. " has " .. lines .. " lines")
-      end)
-    end
+    it(name .. " is short enough to be read at once", function()
+      local _, lines = text:gsub("\n", "")
+      assert.is_true(lines >= SHORTEST and lines <= LONGEST, path .. " has " .. lines .. " lines")
+    end)
   end
 end)

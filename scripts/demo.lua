@@ -1,6 +1,6 @@
 -- demo.lua - the guided tour of `make demo`: two services, one script, and what keeps the money safe.
 --
---   perigee run --emulator scripts/examples/demo.lua
+--   perigee run --emulator scripts/demo.lua
 --
 -- Nothing here is staged: the price comes from the emulated service, the denial from that price, and one slow reply and
 -- one failing GPU job from faults the emulator is asked for.  The table at the end is perigee's own.
@@ -26,7 +26,7 @@ local function ask_for_faults(client)
   local origin = client.base_url:gsub("/sdk/computation$", "")
   local ok, reply = pcall(http.post, origin .. "/__faults", { body = FAULTS })
   if not ok or reply.status ~= 200 then
-    error("this tour needs the emulator: perigee run --emulator scripts/examples/demo.lua", 0)
+    error("this tour needs the emulator: perigee run --emulator scripts/demo.lua", 0)
   end
   say("The emulator has been asked to let the first GPU job fail, and one reply come a second late:")
   say("%s", FAULTS)
@@ -50,8 +50,8 @@ local function upload(client)
   chapter "1. A data set goes up"
   local paths = {}
   for _, name in ipairs { "x_train.csv", "y_train.csv" } do
-    paths[name] = client:upload(here .. "data/" .. name)
-    say("%s, %d bytes  →  %s", name, fs.size(here .. "data/" .. name), paths[name])
+    paths[name] = client:upload(here .. "examples/data/" .. name)
+    say("%s, %d bytes  →  %s", name, fs.size(here .. "examples/data/" .. name), paths[name])
   end
   return paths["x_train.csv"], paths["y_train.csv"]
 end
