@@ -31,6 +31,7 @@ local advice_by_code = {
   usage = "Correct the command line; `perigee help COMMAND` tells more.",
   config = "Correct the setting named above; nothing was sent.",
   runaway = "Let the script wait now and then (task.sleep(0) is enough), or do less in one go.",
+  grace = "Let errors of kind cancelled pass: a loop around pcall has to end when it sees one.",
   memory = "Keep less at a time, or allow more with --max-memory.",
 }
 
@@ -47,9 +48,11 @@ local function sums_text(sums, field)
   return list[1] and table.concat(list, ", ")
 end
 
---- What the run as a whole has cost so far, as a sentence.
-local function run_money(sums)
-  local text = "This run has spent " .. (sums_text(sums, "spent") or "nothing")
+--- What the run as a whole has cost so far, as a sentence.  What had no price is not called nothing.
+local function run_money(context)
+  local sums, unpriced = context.sums, context.unpriced or 0
+  local text = "This run has spent " .. (sums_text(sums, "spent") or unpriced > 0 and "an unknown sum" or "nothing")
+  if unpriced > 0 then text = text .. "; " .. unpriced .. (unpriced == 1 and " paid call" or " paid calls") .. " had no price" end
   local held, unknown = sums_text(sums, "held"), sums_text(sums, "unknown")
   if held then text = text .. "; " .. held .. " is held" end
   if unknown then text = text .. "; whether " .. unknown .. " was charged is unknown" end
@@ -155,7 +158,7 @@ local function frames(traceback, origin)
 end
 
 --- report.render(err, {traceback=, origin=, sums=}) -> text with a line end. origin: traceback of the task in
---- which the error began; sums: summary.money().
+--- which the error began; sums: summary.money(); unpriced: paid calls whose price is not known.
 function report.render(err, context)
   context = context or {}
   local lines = {}
@@ -163,12 +166,12 @@ function report.render(err, context)
     lines[1] = escape(("perigee: %s: %s"):format(err.kind, err.message))
     paragraph(lines, "where", where(err))
     local call = call_money(err)
-    paragraph(lines, "money", (call and call .. "\n" or "") .. run_money(context.sums))
+    paragraph(lines, "money", (call and call .. "\n" or "") .. run_money(context))
     paragraph(lines, "do", err.hint or (err.outcome == "unknown" and (unpaid(err) and unpaid_advice or unknown_advice))
       or advice_by_code[err.code] or advice[err.kind])
   else
     lines[1] = escape("perigee: " .. plain_message(err))
-    paragraph(lines, "money", run_money(context.sums))
+    paragraph(lines, "money", run_money(context))
     local memory = err == "not enough memory"
     paragraph(lines, "do", memory and advice_by_code.memory or "Correct the script at the line above.")
   end

@@ -187,8 +187,8 @@ local reasons = {
 
 local function show_error(err, traceback, origin)
   local report = require "perigee.report"
-  local sums = require("perigee.summary").money()
-  local text = report.render(err, { traceback = traceback, origin = origin, sums = sums })
+  local all = require("perigee.summary").collect()
+  local text = report.render(err, { traceback = traceback, origin = origin, sums = all.money, unpriced = all.unpriced })
   term.write("err", require("perigee.config").redact(text))
   return report.exit_code(err)
 end

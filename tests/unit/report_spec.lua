@@ -19,6 +19,12 @@ describe("report.render", function()
     end
   end)
 
+  it("says what to do about a task that went on after it was cancelled", function()
+    local text = report.render(errors.new { kind = "limit", code = "grace", message = "m" })
+
+    assert.is_truthy(text:find("errors of kind cancelled", 1, true), text)
+  end)
+
   it("names ids, status and code", function()
     local text = report.render(errors.new { kind = "api", message = "m", service = "sxwl", operation = "stop_job",
       status = 400, code = "not_found", job_id = "abc" })
@@ -28,6 +34,13 @@ describe("report.render", function()
   it("tells what the run has spent and holds", function()
     assert.is_truthy(report.render("x", { sums = sums("0.5", "2") }):find("has spent 0.5 CCD; 2 CCD is held.", 1, true))
     assert.is_truthy(report.render("x", { sums = sums("0", "0") }):find("has spent nothing.", 1, true))
+  end)
+
+  it("does not call it nothing when paid calls had no price", function()
+    local text = report.render("x", { sums = sums("0", "0"), unpriced = 10 })
+
+    assert.is_truthy(text:find("has spent an unknown sum; 10 paid calls had no price.", 1, true), text)
+    assert.is_nil(text:find("nothing", 1, true))
   end)
 
   it("never says that an unknown outcome cost nothing", function()
