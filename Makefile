@@ -25,14 +25,14 @@ ifneq ($(filter clean,$(MAKECMDGOALS)),)
 endif
 
 # ---- What is linked: Debian packages, found with pkg-config ----------------------------------------------
-PKGS     := lua5.4 libuv libcurl libmicrohttpd nettle
-DEBS     := gcc libc6-dev make pkg-config liblua5.4-dev libuv1-dev libcurl4-openssl-dev libmicrohttpd-dev nettle-dev lua-cjson lua-busted curl ca-certificates
+PKGS     := lua5.4 libuv libcurl libmicrohttpd nettle sqlite3
+DEBS     := gcc libc6-dev make pkg-config liblua5.4-dev libuv1-dev libcurl4-openssl-dev libmicrohttpd-dev nettle-dev libsqlite3-dev lua-cjson lua-busted curl ca-certificates
 DEV_DEBS := lua-check clang clang-format libclang-rt-14-dev valgrind nginx-light
 
 # ---- Floors: a file includes only from floors below it, or from earlier in its own list ------------------
-FLOOR0 := mem list buf err redact log amount random embedded text jsonscan jwt
+FLOOR0 := mem list buf err redact log amount random embedded text jsonscan jwt record
 FLOOR1 := loop signals clock
-FLOOR2 := timers bucket child files curlmux transport upload download http server term bar spend
+FLOOR2 := timers bucket child files curlmux transport upload download http server term bar journal spend
 FLOOR3 := luax amountx task vm plain channel json ops
 FLOOR5 := cli run main
 
@@ -70,7 +70,7 @@ LDFLAGS_ALL := -pthread $(filter -fsanitize%,$(FLAGS_$(MODE))) $(LDFLAGS)
 SETS_UP_ITSELF := deps deps-dev test demo bench lint fuzz help clean
 ifneq ($(filter-out $(SETS_UP_ITSELF),$(or $(MAKECMDGOALS),all)),)
 MISSING := $(shell command -v pkg-config >/dev/null || echo pkg-config; command -v $(firstword $(CC)) >/dev/null || echo $(firstword $(CC)); \
-    for p in lua5.4=liblua5.4-dev libuv=libuv1-dev libcurl=libcurl4-openssl-dev libmicrohttpd=libmicrohttpd-dev nettle=nettle-dev; do \
+    for p in lua5.4=liblua5.4-dev libuv=libuv1-dev libcurl=libcurl4-openssl-dev libmicrohttpd=libmicrohttpd-dev nettle=nettle-dev sqlite3=libsqlite3-dev; do \
     pkg-config --exists $${p%=*} 2>/dev/null || echo $$p | cut -d= -f2; done)
 ifneq ($(strip $(MISSING)),)
 $(error missing: $(strip $(MISSING)). `make deps` installs what is needed on Debian)

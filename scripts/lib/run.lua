@@ -1,6 +1,8 @@
--- perigee.run: what `perigee run` and `perigee emulator` do around a script.  -- internal
+-- perigee.run: what the program does around a script, and how it finds the code of its other commands.  -- internal
 -- start() is the first task of the script's VM, emulate() of the emulator's, finish() the last of the
 -- script's; host/run.c starts them and hands each the table `host`.  Only what a run needs is required.
+-- The command `x` is perigee.command_x (scripts/lib/command_x.lua): start(host) does the work and returns the exit
+-- code; host.options holds options and args.
 
 local term = require "perigee.core.term"
 
@@ -9,6 +11,7 @@ local run = {}
 -- finish() must know what start() was told and has found out
 local host
 local summary_file
+local command_code -- what a command other than run has returned
 
 local function say(text)
   if not term.is_quiet() then term.write("err", text, true) end
@@ -135,6 +138,10 @@ function run.start(given, services)
   apply_settings(config)
   summary_file = config.option "summary"
   if host.options.command == "emulator" then return run.show_emulator(host.options) end
+  if host.options.command ~= "run" then
+    command_code = require("perigee.command_" .. host.options.command:gsub("-", "_")).start(host)
+    return
+  end
   apply_limits(config)
   if services then use_services(config, services) end
   local script, problem = load_script(host.options)
@@ -206,11 +213,12 @@ function run.finish(ok, err, traceback, origin)
   end
   if not ok and not (is_cancelled(err) and (why or forced)) then codes[show_error(err, traceback, origin)] = true end
   -- A run that called no service has nothing to sum up, and loads nothing for it.
-  local wanted = summary_file or package.loaded["perigee.core.ops"] or package.loaded["perigee.summary"]
+  local sums_up = host and host.options.command == "run"
+  local wanted = sums_up and (summary_file or package.loaded["perigee.core.ops"] or package.loaded["perigee.summary"])
   local summary = wanted and require "perigee.summary"
   if summary and summary.has_unknown() then codes[5] = true end
   if summary and summary.is_partly_done() then codes[6] = true end
-  local code = next(codes) and require("perigee.report").weightiest(codes) or 0
+  local code = next(codes) and require("perigee.report").weightiest(codes) or command_code or 0
   if summary then
     local closed = summary.close { exit_code = forced or code, elapsed = host.elapsed(), file = summary_file }
     if not forced then code = closed end
