@@ -19,6 +19,7 @@ static const char *const option_fields[] = {"headers",
                                             "max_headers",
                                             "redirects",
                                             "insecure",
+                                            "unix_socket",
                                             "file",
                                             "part",
                                             "file_name",
@@ -158,6 +159,7 @@ static void read_options(lua_State *L, struct http_request *request, struct http
     request->resume = luax_opt_boolean(L, ARG_OPTIONS, "http", "resume", false);
     request->fresh = luax_opt_boolean(L, ARG_OPTIONS, "http", "fresh", false);
     request->insecure = read_insecure(L, request->url);
+    request->unix_socket = opt_text(L, "unix_socket");
     request->download_path = opt_text(L, "download");
     file->path = opt_text(L, "file");
     if (file->path == NULL) return;

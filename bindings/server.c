@@ -124,12 +124,13 @@ static uint64_t check_limit(lua_State *L, const char *field)
     return ms == UINT64_MAX ? 0 : ms;
 }
 
-/* listen{host=, port=, max_header=, …} -> server; handler and cancel_on_close are Lua's and only passed by */
+/* listen{host=, port= | path=, max_header=, …} -> server; handler and cancel_on_close are Lua's and only
+ * passed by */
 static int l_listen(lua_State *L)
 {
     static const char *const fields[] = {
-        "host",         "port",          "max_header", "max_body",        "max_connections",
-        "idle_timeout", "total_timeout", "handler",    "cancel_on_close", NULL};
+        "host",         "port",          "path",    "max_header",      "max_body", "max_connections",
+        "idle_timeout", "total_timeout", "handler", "cancel_on_close", NULL};
     luax_check_options(L, 1, "http.serve", fields);
     struct server_config config = {
         .port = (uint16_t)luax_opt_integer(L, 1, "http.serve", "port", 0, 0, UINT16_MAX),
@@ -140,6 +141,9 @@ static int l_listen(lua_State *L)
         .total_ms = check_limit(L, "total_timeout"),
     };
     config.host = luax_opt_string(L, 1, "http.serve", "host", NULL, NULL); /* stays on the stack */
+    config.path = luax_opt_string(L, 1, "http.serve", "path", NULL, NULL);
+    if (config.path && (config.host || config.port))
+        luax_invalid(L, "http.serve: path takes the place of host and port");
 
     struct vm *vm = vm_of(L);
     struct sched *sched = vm_sched(vm);

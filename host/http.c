@@ -24,6 +24,7 @@ static void exchange_free(struct exchange *x)
     buf_deinit(&x->response.headers);
     buf_deinit(&x->response.body);
     mem_free(x->url);
+    mem_free(x->unix_socket);
     mem_free(x->body);
     mem_free(x->err);
     mem_free(x);
@@ -150,7 +151,9 @@ static void arm_first(struct exchange *x)
 static int submit(struct exchange *x, struct err *err)
 {
     x->transfer.unusual = http_is_unusual(x);
-    return curlmux_submit(x->owner->mux, &x->transfer, x->url, err);
+    /* no name is looked up for a path */
+    const char *origin = x->unix_socket ? "http://localhost/" : x->url;
+    return curlmux_submit(x->owner->mux, &x->transfer, origin, err);
 }
 
 static void next_hop(struct exchange *x)
@@ -234,13 +237,14 @@ static void copy_limits(struct exchange *x, const struct http_request *r)
     x->fresh = r->fresh;
     x->once = r->once || r->fresh;
     x->insecure = r->insecure;
-    x->max_redirects = x->once ? 0 : r->max_redirects;
+    x->max_redirects = x->once || r->unix_socket ? 0 : r->max_redirects;
 }
 
 static int copy_request(struct exchange *x, const struct http_request *r, struct err *err)
 {
     snprintf(x->method, sizeof x->method, "%s", r->method);
     x->url = mem_strndup(r->url, strcspn(r->url, "#"));
+    x->unix_socket = r->unix_socket ? mem_strdup(r->unix_socket) : NULL;
     copy_limits(x, r);
     if (r->body) {
         x->body = mem_dup(r->body, r->body_len);

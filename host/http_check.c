@@ -53,5 +53,7 @@ int http_check_request(const struct http_request *request, struct err *err)
         return err_set(err, ERR_INVALID, "resume needs a file to download to");
     if (request->download_path && strcmp(request->method, "GET") != 0 && request->resume)
         return err_set(err, ERR_INVALID, "only a GET can be resumed");
+    if (request->unix_socket && strncasecmp(request->url, "http://", 7) != 0)
+        return err_set(err, ERR_INVALID, "over a Unix socket the URL must begin with http://");
     return check_headers(request, err);
 }

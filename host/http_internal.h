@@ -36,6 +36,7 @@ struct exchange {
     /* the request, copied */
     char method[17];
     char *url;
+    char *unix_socket; /* NULL: over the network */
     struct curl_slist *headers;
     char *body;
     size_t body_len, body_at;

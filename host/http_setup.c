@@ -174,7 +174,7 @@ bool http_is_unusual(const struct exchange *x)
     bool plain_method = strcmp(x->method, "GET") == 0 || strcmp(x->method, "POST") == 0;
     bool read = x->upload || x->body_len > WHOLE_BODY_MAX;
     return !plain_method || read || (x->body && *x->method == 'G') || x->download || x->fresh ||
-           x->insecure || strchr(x->url, '@') != NULL;
+           x->insecure || x->unix_socket || strchr(x->url, '@') != NULL;
 }
 
 void http_begin_cb(struct curlmux_transfer *transfer, CURL *easy, bool clean)
@@ -192,6 +192,10 @@ void http_begin_cb(struct curlmux_transfer *transfer, CURL *easy, bool clean)
     if (clean) set_common(x, easy);
     if (tls) set_tls(x, easy);
     curl_easy_setopt(easy, CURLOPT_URL, x->url);
+    if (x->unix_socket) {
+        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, x->unix_socket);
+        curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    }
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, x);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, x);
     curl_easy_setopt(easy, CURLOPT_PREREQDATA, x);

@@ -5,6 +5,8 @@
  * the idle handle: its callback runs the daemon in the same turn, before the loop blocks, and an active
  * idle handle keeps the loop from blocking if the resume came too late in the turn for that.
  *
+ * What it listens on is made by server_listen.c.
+ *
  * Memory: the server is freed in the last close callback of its three handles; a connection in the
  * daemon's notification; a request by server_request.c.
  */
@@ -31,7 +33,6 @@ enum {
     DEFAULT_IDLE_MS = 60 * 1000,
     DEFAULT_TOTAL_MS = 5 * 60 * 1000,
     POOL_EXTRA = 16 * 1024, /* beside the head; the daemon clears the whole pool for each request */
-    BACKLOG = 1024,
     WATCH_BATCH = 64,
 };
 
@@ -140,7 +141,10 @@ static void on_connection_cb(void *cls, struct MHD_Connection *mhd, void **slot,
         c->mhd = mhd;
         c->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
         remote_of(mhd, c->remote, sizeof c->remote);
-        keep_alive(c->fd);
+        if (s->local)
+            c->stranger = !server_knows_peer(c->fd);
+        else
+            keep_alive(c->fd);
         list_append(&s->connections, &c->node);
         s->count++;
         request_arm(c);
@@ -171,61 +175,6 @@ static void on_log_cb(void *cls, const char *format, va_list args)
     buf_deinit(&text);
 }
 
-/* Fills address from the text of config->host; 0, or -1 with err. */
-static int parse_address(const struct server_config *config, struct sockaddr_storage *address, socklen_t *len,
-                         struct err *err)
-{
-    const char *host = config->host && strcmp(config->host, "localhost") != 0 ? config->host : "127.0.0.1";
-    struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)address;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)address;
-    memset(address, 0, sizeof *address);
-    if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons(config->port);
-        *len = sizeof *v4;
-    } else if (inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
-        v6->sin6_family = AF_INET6;
-        v6->sin6_port = htons(config->port);
-        *len = sizeof *v6;
-    } else {
-        return err_set(err, ERR_INVALID, "cannot listen on \"%s\": an address is needed, not a name", host);
-    }
-    return 0;
-}
-
-/* A listening socket; fills server.port and server.url.  -1 with err. */
-static int listen_on(struct server *s, const struct server_config *config, struct err *err)
-{
-    struct sockaddr_storage address;
-    socklen_t len;
-    if (parse_address(config, &address, &len, err) != 0) return -1;
-    const char *host = config->host ? config->host : "127.0.0.1";
-
-    int on = 1;
-    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) goto failed;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, (struct sockaddr *)&address, len) != 0 || listen(fd, BACKLOG) != 0) goto failed;
-    len = sizeof address;
-    if (getsockname(fd, (struct sockaddr *)&address, &len) != 0) goto failed;
-
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)&address;
-    struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)&address;
-    bool six = address.ss_family == AF_INET6;
-    char text[INET6_ADDRSTRLEN] = "";
-    inet_ntop(address.ss_family, six ? (void *)&v6->sin6_addr : (void *)&v4->sin_addr, text, sizeof text);
-    s->port = ntohs(six ? v6->sin6_port : v4->sin_port);
-    snprintf(s->url, sizeof s->url, six ? "http://[%s]:%u" : "http://%s:%u", text, (unsigned)s->port);
-    return fd;
-
-failed:
-    err_set(err, ERR_NETWORK, "cannot listen on %s port %u: %s", host, (unsigned)config->port,
-            strerror(errno));
-    if (err) snprintf(err->code, sizeof err->code, "%s", uv_err_name(uv_translate_sys_error(errno)));
-    if (fd >= 0) close(fd);
-    return -1;
-}
-
 static void fill_defaults(struct server_config *c)
 {
     if (c->max_header == 0) c->max_header = DEFAULT_MAX_HEADER;
@@ -233,7 +182,7 @@ static void fill_defaults(struct server_config *c)
     if (c->max_connections == 0) c->max_connections = DEFAULT_MAX_CONNECTIONS;
     if (c->idle_ms == 0) c->idle_ms = DEFAULT_IDLE_MS;
     if (c->total_ms == 0) c->total_ms = DEFAULT_TOTAL_MS;
-    c->host = NULL;
+    c->host = c->path = NULL;
 }
 
 static struct MHD_Daemon *start_daemon(struct server *s, int listen_fd)
@@ -259,11 +208,12 @@ struct server *server_start(struct loop *loop, struct timers *timers, const stru
                             const struct server_events *events, void *ctx, struct err *err)
 {
     struct server *s = mem_alloc(sizeof *s);
-    int listen_fd = listen_on(s, config, err);
+    int listen_fd = server_listen(s, config, err);
     if (listen_fd < 0) goto no_socket;
     s->loop = loop;
     s->timers = timers;
     s->config = *config;
+    s->local = config->path != NULL;
     fill_defaults(&s->config);
     s->events = *events;
     s->ctx = ctx;
@@ -293,6 +243,7 @@ struct server *server_start(struct loop *loop, struct timers *timers, const stru
 no_daemon:
     close(s->watch_fd);
 no_watch:
+    server_unlisten(s);
     close(listen_fd);
 no_socket:
     mem_free(s);
@@ -367,6 +318,7 @@ void server_close(struct server *s, uint64_t linger_ms)
     assert(!s->running);
     if (!s->closing) {
         s->closing = true;
+        server_unlisten(s);
         MHD_socket listen_fd = MHD_quiesce_daemon(s->daemon);
         if (listen_fd != MHD_INVALID_SOCKET) close(listen_fd);
         for (struct list_node *n = s->connections.next; n != &s->connections; n = n->next) {

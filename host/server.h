@@ -9,6 +9,10 @@
  * bounds the reading of one request, and the sending of one reply that is not streamed, however steadily
  * the bytes drip.  While the request is being worked on, neither runs.
  *
+ * A server on a path (a Unix socket) is for its own user alone: the socket has mode 0600, and a peer that is
+ * neither the same user nor root is refused with 403.  The socket of a dead process is replaced, that of a
+ * living one is an error (unavailable, EADDRINUSE); it goes away when the server closes.
+ *
  * Loop thread only.  Events are called from the loop; they may answer requests but must not call
  * server_close, and they must not touch Lua.
  */
@@ -31,6 +35,7 @@ struct server;
 struct server_config {
     const char *host;         /* an address, not a name ("localhost" excepted); default 127.0.0.1 */
     uint16_t port;            /* 0: a free one, see server_port */
+    const char *path;         /* in place of host and port: a socket in the file system */
     size_t max_header;        /* request line and headers, bytes: 431 beyond; default 16 kB */
     size_t max_body;          /* bytes: 413 beyond; default 1 MB */
     unsigned max_connections; /* more wait in the system's queue; default 1024 */
@@ -70,7 +75,7 @@ struct server *server_start(struct loop *loop, struct timers *timers, const stru
 
 uint16_t server_port(const struct server *server);
 
-/* "http://127.0.0.1:8080", no slash at the end; valid as long as the server. */
+/* "http://127.0.0.1:8080", no slash at the end, or "unix:/path"; valid as long as the server. */
 const char *server_url(const struct server *server);
 
 /* Open connections, busy or idle. */

@@ -1,7 +1,7 @@
-/* server_internal.h - what server.c and server_request.c share; nobody else includes it.
+/* server_internal.h - what server.c, server_listen.c and server_request.c share; nobody else includes it.
  *
- * server.c owns the daemon, its place on the loop, connections and closing; server_request.c owns one
- * request from its first line to the last byte of the reply.
+ * server.c owns the daemon, its place on the loop, connections and closing; server_listen.c makes the
+ * listening socket; server_request.c owns one request from its first line to the last byte of the reply.
  */
 #ifndef PERIGEE_SERVER_INTERNAL_H
 #define PERIGEE_SERVER_INTERNAL_H
@@ -36,7 +36,11 @@ struct server {
     struct timer linger;
 
     uint16_t port;
-    char url[INET6_ADDRSTRLEN + 32];
+    char *path; /* of a socket in the file system, as long as it is ours; with its identity */
+    dev_t device;
+    ino_t inode;
+    bool local; /* connections come over a socket in the file system */
+    char url[128];
 };
 
 struct connection {
@@ -46,6 +50,7 @@ struct connection {
     int fd;                  /* the daemon's; valid until the connection is gone */
     struct timer timer;      /* silence or total time, by what the request is doing */
     struct request *request; /* NULL between requests */
+    bool stranger;           /* on a path: the peer is another user */
     char remote[INET6_ADDRSTRLEN];
 };
 
@@ -79,6 +84,15 @@ struct request {
     struct buf queue; /* streamed bytes */
     size_t taken;     /* of queue, by the connection */
 };
+
+/* A listening socket; fills port and url, or path.  -1 with err. */
+int server_listen(struct server *server, const struct server_config *config, struct err *err);
+
+/* Takes the name away from the file system, if there is one and it is still ours. */
+void server_unlisten(struct server *server);
+
+/* The peer of a connection over a path is this user, or root. */
+bool server_knows_peer(int fd);
 
 /* Makes the daemon run before the loop blocks again. */
 void server_wake(struct server *server);

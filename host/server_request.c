@@ -146,6 +146,7 @@ static enum MHD_Result accept_head(struct request *r, const char *method)
     request_arm(c);
 
     if (s->closing) return refuse(r, 503, "the server is closing\n");
+    if (c->stranger) return refuse(r, 403, "this socket is for its own user\n");
     if (strlen(method) + strlen(r->target) + r->pub.headers.len > s->config.max_header)
         return refuse(r, 431, "the request head is too large\n");
     const char *length = MHD_lookup_connection_value(c->mhd, MHD_HEADER_KIND, "Content-Length");

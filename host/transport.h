@@ -58,6 +58,7 @@ struct http_request {
 
     const char *download_path; /* body goes to this file (temporary name, fsync, rename); NULL: memory */
     bool resume;               /* download: go on from a partial file, validated */
+    const char *unix_socket;   /* connect to this path, whatever the URL's host; plain http, no redirects */
     bool insecure;             /* TLS verification off, named by the user for this host */
 };
 

@@ -496,3 +496,56 @@ describe("http.serve", function()
     end)
   end)
 end)
+
+describe("a server on a path", function()
+  local path
+  before_each(function() path = helper.tmpdir() .. "/s.sock" end)
+
+  it("is reached with unix_socket, and by nobody else's rights", function()
+    local srv <close> = serve {path = path, handler = function(request) return {body = request.method .. request.path} end}
+
+    local reply = http.post("http://localhost/v1/x", {unix_socket = path, body = "b"})
+
+    assert.equal("POST/v1/x", reply.body)
+    assert.equal("unix:" .. path, srv.url)
+    assert.equal(0, srv.port)
+    assert.equal("socket", require("lfs").attributes(path, "mode"))
+    assert.equal("rw-------", require("lfs").attributes(path, "permissions"))
+  end)
+
+  it("goes with its file, and a request then says that nobody is there", function()
+    serve({path = path, handler = hello}):close()
+
+    local err = helper.error_of(http.get, "http://localhost/", {unix_socket = path})
+
+    assert.is_nil(require("lfs").symlinkattributes(path))
+    assert.equal("network", err.kind)
+    assert.equal("connect", err.code)
+    assert.equal("none", err.outcome)
+  end)
+
+  it("is refused while another one listens there", function()
+    local _ <close> = serve {path = path, handler = hello}
+
+    local err = helper.error_of(serve, {path = path, handler = hello})
+
+    assert.equal("unavailable", err.kind)
+    assert.equal("EADDRINUSE", err.code)
+    assert.equal("hello", http.get("http://localhost/", {unix_socket = path}).body)
+  end)
+
+  it("takes no host and no port, and a request over a socket no TLS", function()
+    assert.equal("invalid", helper.error_of(serve, {path = path, port = 1, handler = hello}).kind)
+    assert.equal("invalid", helper.error_of(http.get, "https://localhost/", {unix_socket = path}).kind)
+  end)
+
+  it("is asked itself, whatever proxy the environment names", function()
+    local code = [[print(require("perigee.http").get("http://any.name/", {unix_socket = arg[1], timeout = 5}).body)]]
+    local _ <close> = serve {path = path, handler = hello}
+
+    local out = require("perigee.proc").run {args = {os.getenv "PERIGEE", "run", "-e", code, path}, timeout = 20,
+      env = {http_proxy = "http://127.0.0.1:1", PATH = os.getenv "PATH"}}
+
+    assert.equal("hello\n", out.stdout)
+  end)
+end)

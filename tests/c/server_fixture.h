@@ -124,7 +124,7 @@ static void fixture_end(struct fixture *f)
 
 /* ---- clients ---------------------------------------------------------------------------------------- */
 
-static int client_connect(struct fixture *f)
+__attribute__((unused)) static int client_connect(struct fixture *f)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(server_port(f->server))};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -199,7 +199,7 @@ static void client_expect(struct fixture *f, int fd, const char *send_text, cons
 }
 
 /* The server closes the connection; what came before is in *in (may be NULL). */
-static void client_expect_close(struct fixture *f, int fd, struct buf *in)
+__attribute__((unused)) static void client_expect_close(struct fixture *f, int fd, struct buf *in)
 {
     struct buf mine = {0};
     bool eof;

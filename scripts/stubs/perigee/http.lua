@@ -28,6 +28,7 @@ local http = {}
 ---@field max_headers? integer bytes; default 64 KiB
 ---@field redirects? integer default 5 for reads, else 0
 ---@field fresh? boolean a connection of its own
+---@field unix_socket? string path of a socket to connect to, whatever host the URL names
 ---@field insecure? string the host whose certificate is not checked
 ---@field progress? fun(p: perigee.http.progress)
 ---@field resume? boolean downloads: go on from what is there

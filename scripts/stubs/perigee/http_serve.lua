@@ -5,6 +5,7 @@
 ---@field handler fun(request: perigee.http.served_request): perigee.http.answer
 ---@field host? string address, default "127.0.0.1"
 ---@field port? integer default 0: a free one
+---@field path? string a Unix socket in place of host and port
 ---@field max_header? integer bytes
 ---@field max_body? integer bytes
 ---@field max_connections? integer
