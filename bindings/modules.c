@@ -22,5 +22,6 @@ const luaL_Reg binding_modules[] = {
     {"perigee.core.task", luaopen_perigee_core_task},
     {"perigee.core.term", luaopen_perigee_core_term},
     {"perigee.core.time", luaopen_perigee_core_time},
+    {"perigee.core.vms", luaopen_perigee_core_vms},
     {NULL, NULL},
 };

@@ -229,17 +229,19 @@ static int l_set_locals(lua_State *L)
     return 0;
 }
 
-/* counts() -> {tasks=, handles=, timers=, stack=, memory=, sources=}: what the specs' leak check compares */
+/* counts() -> {tasks=, handles=, timers=, vms=, stack=, memory=}: what the specs' leak check compares */
 static int l_counts(lua_State *L)
 {
     struct vm *vm = vm_of(L);
-    lua_createtable(L, 0, 5);
+    lua_createtable(L, 0, 6);
     lua_pushinteger(L, (lua_Integer)vm->live_count);
     lua_setfield(L, -2, "tasks");
     lua_pushinteger(L, (lua_Integer)(loop_handle_count(vm->sched->loop) - sched_http_handles(vm->sched)));
     lua_setfield(L, -2, "handles");
     lua_pushinteger(L, (lua_Integer)timers_count(vm->sched->timers));
     lua_setfield(L, -2, "timers");
+    lua_pushinteger(L, (lua_Integer)sched_vm_count(vm->sched));
+    lua_setfield(L, -2, "vms");
     lua_pushinteger(L, lua_gettop(vm->L));
     lua_setfield(L, -2, "stack");
     lua_pushinteger(L, (lua_Integer)vm->used);

@@ -22,8 +22,15 @@
 #include "host/term.h"
 #include "host/timers.h"
 #include "host/vm.h"
+#include "host/vms.h"
 
 enum { GRACE_MS = 5000, DRAIN_MS = 5, REPORT_MEMORY = 64 * 1024 * 1024 };
+
+/* A task of the script that waits for the next signal; see l_next_signal. */
+struct signal_op {
+    struct op op;
+    struct run *run;
+};
 
 struct run {
     struct loop *loop;
@@ -35,11 +42,15 @@ struct run {
     struct vm *emulator; /* NULL unless asked for */
     struct timer timeout;
     struct timer drain;
-    int signum; /* of the first signal; 0 = none */
+    int signum;                      /* of the first signal; 0 = none */
+    struct signal_op *signal_reader; /* NULL: nobody waits now */
+    uint64_t signals_seen;           /* bit n: signal n came and was not read; with takes_signals */
     int exit_code;
     uint64_t started_ms;
     bool timed_out;
-    bool script_ended; /* its report is being written */
+    bool script_ended;  /* its report is being written */
+    bool takes_signals; /* the command reads them itself */
+    bool told_to_end;   /* it has been handed SIGINT or SIGTERM */
 };
 
 static struct run *run_of(lua_State *L)
@@ -73,6 +84,18 @@ static void say_interrupted(int signum)
     term_write(term, TERM_ERR, text, sizeof text - 1);
 }
 
+/* To the command that reads them; false for one that says again what it has been told already. */
+static bool hand_over(struct run *run, int signum)
+{
+    bool ends = signum == SIGINT || signum == SIGTERM;
+    if (ends && run->told_to_end) return false;
+    if (ends) run->told_to_end = true;
+    run->signals_seen |= (uint64_t)1 << signum;
+    if (run->signal_reader) op_complete(&run->signal_reader->op);
+    run->signal_reader = NULL;
+    return true;
+}
+
 static void on_signal_cb(void *ctx, int signum)
 {
     struct run *run = ctx;
@@ -80,7 +103,9 @@ static void on_signal_cb(void *ctx, int signum)
         sched_request_dump(run->sched);
         return;
     }
-    if (run->signum) {
+    if (run->takes_signals && !run->script_ended && hand_over(run, signum)) return;
+    if (signum == SIGUSR2) return;
+    if (run->signum || run->told_to_end) {
         term_leave();
         _exit(RUN_SIGNAL + signum);
     }
@@ -113,8 +138,7 @@ static void step_failed(struct run *run, lua_State *L)
 static void on_drain_cb(struct timer *timer)
 {
     struct run *run = LIST_ENTRY(timer, struct run, drain);
-    size_t tasks = vm_task_count(run->script) + (run->emulator ? vm_task_count(run->emulator) : 0);
-    if (tasks == 0)
+    if (sched_task_count(run->sched) == 0)
         loop_stop(run->loop);
     else
         timer_start(sched_timers(run->sched), &run->drain, DRAIN_MS, on_drain_cb);
@@ -125,6 +149,7 @@ static void drain(struct run *run)
     timer_stop(sched_timers(run->sched), &run->timeout);
     vm_stop(run->script, "the run has ended", GRACE_MS);
     if (run->emulator) vm_stop(run->emulator, "the run has ended", GRACE_MS);
+    vms_stop_all(run->sched, "the run has ended", GRACE_MS);
     timer_start(sched_timers(run->sched), &run->drain, 0, on_drain_cb);
 }
 
@@ -248,6 +273,58 @@ static int l_read_option(lua_State *L)
     return 2;
 }
 
+/* ---- signals that a command reads itself -------------------------------------------------------------- */
+
+static void signal_abort(struct op *op)
+{
+    ((struct signal_op *)op)->run->signal_reader = NULL;
+}
+
+/* SIGTERM and SIGINT first: what they end needs no reload. */
+static int signal_finish(lua_State *L, struct op *op)
+{
+    static const struct {
+        int number;
+        const char *name;
+    } order[] = {{SIGTERM, "TERM"}, {SIGINT, "INT"}, {SIGHUP, "HUP"}, {SIGUSR2, "USR2"}};
+    struct run *run = ((struct signal_op *)op)->run;
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+        uint64_t bit = (uint64_t)1 << order[i].number;
+        if (!(run->signals_seen & bit)) continue;
+        run->signals_seen &= ~bit;
+        lua_pushstring(L, order[i].name);
+        return 1;
+    }
+    return 0;
+}
+
+/* Timed: a virtual clock does not wait for a signal that may never come. */
+static const struct op_type signal_type = {
+    .name = "next_signal", .timed = true, .abort = signal_abort, .finish = signal_finish};
+
+/* next_signal() -> "TERM", "INT", "HUP" or "USR2".  From the first call on these signals no longer end the
+ * run; the second of TERM and INT still ends the process at once. */
+static int l_next_signal(lua_State *L)
+{
+    struct run *run = run_of(L);
+    if (run->signal_reader) return luaL_error(L, "next_signal: another task waits for it");
+    struct signal_op *op = op_new(L, &signal_type, sizeof *op);
+    op->run = run;
+    run->takes_signals = true;
+    if (run->signals_seen)
+        op_complete(&op->op);
+    else
+        run->signal_reader = op;
+    return op_park(L, &op->op);
+}
+
+/* note_stuck(path): where the watchdog leaves the name of a VM it cannot end alone. */
+static int l_note_stuck(lua_State *L)
+{
+    sched_note_stuck(luaL_checkstring(L, 1));
+    return 0;
+}
+
 static int l_ready(lua_State *L);
 
 /* [-0, +1, m] pushes the table that run.start, run.emulate and run.finish get. */
@@ -260,6 +337,8 @@ static void push_host(lua_State *L, struct run *run)
                                          {"set_step_limit", l_set_step_limit},
                                          {"elapsed", l_elapsed},
                                          {"read_option", l_read_option},
+                                         {"next_signal", l_next_signal},
+                                         {"note_stuck", l_note_stuck},
                                          {"ready", l_ready},
                                          {NULL, NULL}};
     const struct run_config *config = run->config;
@@ -366,23 +445,13 @@ static void start_emulator(struct run *run)
     drain(run);
 }
 
-static int l_install(lua_State *L)
-{
-    const struct run_config *config = run_of(L)->config;
-    config->install(L, config->ctx);
-    return 0;
-}
-
 static struct vm *new_vm(struct run *run, const char *name)
 {
-    struct vm_config config = {.name = name, .modules = run->config->modules};
-    struct vm *vm = vm_new(run->sched, &config);
-    lua_State *L = vm_state(vm);
-    if (run->config->install == NULL) return vm;
-    lua_pushlightuserdata(L, run);
-    lua_pushcclosure(L, l_install, 1);
-    if (lua_pcall(L, 0, 0, 0) != LUA_OK) step_failed(run, L);
-    return vm;
+    struct vm_config config = {.name = name,
+                               .modules = run->config->modules,
+                               .install = run->config->install,
+                               .install_ctx = run->config->ctx};
+    return vm_new(run->sched, &config);
 }
 
 int run_command(struct run *run, const struct run_config *config)
@@ -432,6 +501,7 @@ struct sched *run_sched(struct run *run)
 
 void run_close_vms(struct run *run)
 {
+    vms_free_all(run->sched);
     vm_free(run->emulator);
     vm_free(run->script);
     run->emulator = run->script = NULL;

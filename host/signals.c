@@ -5,7 +5,7 @@
 
 #include "host/mem.h"
 
-static const int watched[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+static const int watched[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
 enum { WATCHED = sizeof watched / sizeof watched[0] };
 
 struct signals {

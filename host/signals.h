@@ -13,7 +13,7 @@ struct signals;
 /* Called on the loop thread, as an ordinary event. */
 typedef void (*signals_fn)(void *ctx, int signum);
 
-/* Watches SIGINT, SIGTERM, SIGHUP and SIGUSR1. */
+/* Watches SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2. */
 struct signals *signals_start(struct loop *loop, signals_fn fn, void *ctx);
 
 /* Restores the default actions; memory goes when the loop has turned. s may be NULL. */

@@ -317,6 +317,7 @@ static void on_check_cb(uv_check_t *handle)
     list_splice(&batch, &s->ready);
     struct list_node *n;
     while ((n = list_pop(&batch)) != NULL) task_step(LIST_ENTRY(n, struct task, ready));
+    if (s->reap) sched_reap(s);
     if (!list_empty(&s->ready)) return;
     look_for_deadlocks(s);
     advance_virtual_time(s);
@@ -337,6 +338,7 @@ struct sched *sched_new(struct loop *loop, struct clock *clock, uint64_t seed)
     random_init(&s->random, seed);
     list_init(&s->ready);
     list_init(&s->vms);
+    list_init(&s->children);
     uv_idle_init(loop_uv(loop), &s->idle);
     uv_check_init(loop_uv(loop), &s->check);
     s->idle.data = s->check.data = s;

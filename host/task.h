@@ -104,6 +104,14 @@ struct transport *sched_http(struct sched *sched);
 /* libuv handles that it keeps open between requests: no leak. */
 unsigned sched_http_handles(const struct sched *sched);
 
+/* Tasks that have not completed, and VMs that exist, all together. */
+size_t sched_task_count(const struct sched *sched);
+size_t sched_vm_count(const struct sched *sched);
+
+/* When the watchdog has to end the process, it leaves the VM's name and the traceback in this file; NULL:
+ * nowhere. */
+void sched_note_stuck(const char *path);
+
 /* The running task, or NULL outside of tasks. */
 struct task *sched_current(struct sched *sched);
 

@@ -68,6 +68,7 @@ static void task_complete(struct task *t)
     report_to_owner(t);
     task_forget_cancels(t);
     vm->live_count--;
+    if (vm->live_count == 0 && vm->emptied) vm->sched->reap = true;
     scope_child_done(t->scope, t);
     task_free(t);
     vm->uncapped--;

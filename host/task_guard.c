@@ -9,6 +9,8 @@
 #include "host/task.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -48,6 +50,9 @@ struct guard {
 /* The signal handler's way in; one scheduler for a process. */
 static struct sched *volatile guarded;
 
+/* Where the last resort leaves word of which VM it was; "" = nowhere. */
+static char note_path[PATH_MAX];
+
 /* ---- on the loop thread ----------------------------------------------------------------------------- */
 
 /* Ends the running task from within: called by Lua before the next instruction of the coroutine. */
@@ -69,22 +74,39 @@ void guard_hook_kill(lua_State *L)
     lua_sethook(L, kill_hook, LUA_MASKCOUNT, 1);
 }
 
-static void write_text(const char *s)
+void sched_note_stuck(const char *path)
 {
-    ssize_t ignored = write(STDERR_FILENO, s, strlen(s));
+    snprintf(note_path, sizeof note_path, "%s", path ? path : "");
+}
+
+static void write_text(int fd, const char *s)
+{
+    ssize_t ignored = write(fd, s, strlen(s));
     (void)ignored;
 }
 
 /* Only lua_getstack and lua_getinfo "Sl": neither allocates. */
-static void write_stack(lua_State *L)
+static void write_stack(int fd, lua_State *L)
 {
     lua_Debug ar;
     for (int level = 0; level < 20 && lua_getstack(L, level, &ar); level++) {
         char line[256];
         lua_getinfo(L, "Sl", &ar);
         snprintf(line, sizeof line, "\t%s:%d\n", ar.short_src, ar.currentline);
-        write_text(line);
+        write_text(fd, line);
     }
+}
+
+/* First line: the VM.  The process ends right after, so nothing is done about failures. */
+static void leave_note(const struct sched *s)
+{
+    if (note_path[0] == '\0' || s->current == NULL) return;
+    int fd = open(note_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) return;
+    write_text(fd, s->current->vm->name);
+    write_text(fd, "\n");
+    write_stack(fd, s->innermost);
+    close(fd);
 }
 
 static void on_guard_signal(int signum)
@@ -97,9 +119,11 @@ static void on_guard_signal(int signum)
     if (meant && s->guard->phase == 1) guard_hook_kill(L);
     if (meant && s->guard->phase == 2) {
         term_leave();
-        write_text("perigee: a script is stuck in a C function that cannot be interrupted; ending the "
+        leave_note(s);
+        write_text(STDERR_FILENO,
+                   "perigee: a script is stuck in a C function that cannot be interrupted; ending the "
                    "process (exit code 70)\nstack traceback:\n");
-        write_stack(L);
+        write_stack(STDERR_FILENO, L);
         _exit(EXIT_STUCK);
     }
     errno = saved;

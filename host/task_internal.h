@@ -7,6 +7,7 @@
 #ifndef PERIGEE_TASK_INTERNAL_H
 #define PERIGEE_TASK_INTERNAL_H
 
+#include <lauxlib.h>
 #include <stdatomic.h>
 
 #include "host/random.h"
@@ -117,7 +118,9 @@ struct sched {
     uv_check_t check;
     int open_handles;
     bool idle_active;
+    struct list_node children; /* VMs that scripts have started (host/vms.c) */
     bool dump_requested;
+    bool reap; /* a VM has completed its last task and wants to be told */
     bool gc_stress;
     size_t real_ops; /* parked ops that only the outside world completes: hold virtual time */
     uint64_t next_task_id;
@@ -134,6 +137,11 @@ struct vm {
     bool deadlocked;
     int exit_code; /* of os.exit; -1 = not called */
     uint64_t step_limit_ms;
+    const luaL_Reg *modules;
+    void (*install)(lua_State *L, void *ctx);
+    void *install_ctx;
+    void (*emptied)(void *ctx); /* the last task has completed */
+    void *emptied_ctx;
     struct buf warning; /* what Lua has told of one so far: it comes in pieces */
 
     /* memory account */
@@ -201,6 +209,9 @@ void guard_enter(struct guard *g, uint64_t limit_ms);
 void guard_set_limit(struct guard *g, uint64_t limit_ms); /* of the running step */
 void guard_leave(struct guard *g, struct task *t);
 void guard_hook_kill(lua_State *L);
+
+/* vm.c: tells the owners of VMs whose last task has completed */
+void sched_reap(struct sched *s);
 
 /* vm_prelude.c */
 void vm_push_prelude_tools(lua_State *L);

@@ -176,6 +176,7 @@ static int l_open(lua_State *L)
     const struct vm_config *config = lua_touserdata(L, 1);
     luaL_openlibs(L);
     preload(L, config->modules);
+    if (config->install) config->install(L, config->install_ctx);
     add_searcher(L);
     if (config->script_dir) add_script_dir(L, config->script_dir);
     task_handle_register(L);
@@ -193,6 +194,12 @@ struct vm *vm_new(struct sched *sched, const struct vm_config *config)
     vm->cap = config->memory_cap ? config->memory_cap : default_cap();
     vm->step_limit_ms = config->step_limit_ms ? config->step_limit_ms : STEP_LIMIT_MS;
     vm->exit_code = -1;
+    vm->modules = config->modules;
+    vm->install = config->install;
+    vm->install_ctx = config->install_ctx;
+    vm->emptied = config->emptied;
+    vm->emptied_ctx = config->emptied_ctx;
+    vm->uncapped++; /* a small cap is the script's, not that of what opens its libraries */
     scope_init(&vm->root, vm, NULL);
     vm->L = lua_newstate(vm_alloc, vm);
     if (vm->L == NULL) {
@@ -211,7 +218,20 @@ struct vm *vm_new(struct sched *sched, const struct vm_config *config)
         abort();
     }
     lua_gc(vm->L, LUA_GCRESTART);
+    vm->uncapped--;
     return vm;
+}
+
+void vm_copy_surroundings(const struct vm *vm, struct vm_config *config)
+{
+    config->modules = vm->modules;
+    config->install = vm->install;
+    config->install_ctx = vm->install_ctx;
+}
+
+void vm_lift_cap(struct vm *vm, bool on)
+{
+    vm->uncapped += on ? 1 : -1;
 }
 
 void vm_free(struct vm *vm)
@@ -225,6 +245,35 @@ void vm_free(struct vm *vm)
     buf_deinit(&vm->warning);
     mem_free(vm->name);
     mem_free(vm);
+}
+
+/* The list may change under it: a VM that is freed may hold the last handle of another. */
+void sched_reap(struct sched *s)
+{
+    struct list_node *n = s->vms.next;
+    s->reap = false;
+    while (n != &s->vms) {
+        struct vm *vm = LIST_ENTRY(n, struct vm, link);
+        n = n->next;
+        if (vm->live_count > 0 || vm->emptied == NULL) continue;
+        vm->emptied(vm->emptied_ctx);
+        n = s->vms.next;
+    }
+}
+
+size_t sched_task_count(const struct sched *s)
+{
+    size_t tasks = 0;
+    for (const struct list_node *n = s->vms.next; n != &s->vms; n = n->next)
+        tasks += LIST_ENTRY(n, struct vm, link)->live_count;
+    return tasks;
+}
+
+size_t sched_vm_count(const struct sched *s)
+{
+    size_t vms = 0;
+    for (const struct list_node *n = s->vms.next; n != &s->vms; n = n->next) vms++;
+    return vms;
 }
 
 struct task *vm_start(struct vm *vm, int nargs, task_done_fn done, void *ctx)

@@ -18,10 +18,19 @@ struct vm_config {
     uint64_t step_limit_ms;  /* longest run of a task without waiting; 0 = 10 s */
     const luaL_Reg *modules; /* C modules for require, ends with {NULL, NULL} */
     const char *script_dir;  /* require also looks here; may be NULL */
+    /* [-0, +0, e] gives the VM access to the engines of the process; may be NULL. */
+    void (*install)(lua_State *L, void *ctx);
+    void *install_ctx;
+    /* Called by the scheduler when the VM's last task has completed: may free the VM.  May be NULL. */
+    void (*emptied)(void *ctx);
+    void *emptied_ctx;
 };
 
 /* Never NULL; a Lua state that cannot be made ends the process. */
 struct vm *vm_new(struct sched *sched, const struct vm_config *config);
+
+/* The same modules and engines as vm has, for another VM beside it. */
+void vm_copy_surroundings(const struct vm *vm, struct vm_config *config);
 
 /* All tasks must have completed (vm_stop, then run the loop).  Runs the state's finalizers. */
 void vm_free(struct vm *vm);
@@ -47,6 +56,9 @@ int vm_exit_code(const struct vm *vm);
 /* Lua memory in use and at its highest, in bytes, C buffers that were accounted included. */
 size_t vm_memory(const struct vm *vm);
 size_t vm_memory_peak(const struct vm *vm);
+
+/* Memory that is counted and not refused meanwhile, while on: host code at work in the VM. */
+void vm_lift_cap(struct vm *vm, bool on);
 
 /* Another cap from now on, in bytes. */
 void vm_set_memory_cap(struct vm *vm, size_t bytes);

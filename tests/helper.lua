@@ -1,6 +1,6 @@
 -- helper.lua - loaded by busted before the specs: leak checks, time-outs and small tools for them.
 --
--- After each spec nothing may be left: no task but the runner's, no handle, no timer, no stack slot.  A
+-- After each spec nothing may be left: no task but the runner's, no handle, no timer, no VM, no stack slot.  A
 -- spec that waits longer than its limit is ended with an error instead of hanging the run.
 local core = require "perigee.core.task"
 
@@ -43,14 +43,14 @@ end
 -- ---- the leak check -----------------------------------------------------------------------------------
 
 local function describe(counts)
-  return ("%d task(s), %d handle(s), %d timer(s), stack %d"):format(counts.tasks, counts.handles, counts.timers,
-    counts.stack)
+  return ("%d task(s), %d handle(s), %d timer(s), %d VM(s), stack %d"):format(counts.tasks, counts.handles,
+    counts.timers, counts.vms, counts.stack)
 end
 
 local function leftover(before)
   local now = core.counts()
   return now.tasks > before.tasks or now.handles > before.handles or now.timers > before.timers
-    or now.stack > before.stack, now
+    or now.vms > before.vms or now.stack > before.stack, now
 end
 
 -- Things close asynchronously: a few turns of the loop are allowed, not more.

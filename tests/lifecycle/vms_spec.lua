@@ -1,0 +1,160 @@
+-- vms_spec.lua - perigee.core.vms: VMs that a script starts, and how each of them ends.
+local helper = require "tests.helper"
+local task = require "perigee.task"
+local vms = require "perigee.core.vms"
+
+local function start(does, options)
+  options = options or {}
+  return vms.start {
+    name = options.name or "child",
+    module = "tests.fixtures.child_vm",
+    args = { does = does, value = options.value },
+    memory = options.memory,
+    step = options.step,
+  }
+end
+
+describe("a VM of its own", function()
+  it("gets its arguments, and plain data goes both ways", function()
+    local amount = require "perigee.amount"
+    local vm = start("echo", { value = { 1, cost = amount.ccd "0.05" } })
+    local channel <close> = vm:channel()
+
+    local _, given = channel:receive()
+    channel:send { "there", "and", "back" }
+    local _, answer = channel:receive()
+
+    assert.equal("0.05 CCD", tostring(given.cost))
+    assert.same({ "there", "and", "back" }, answer)
+  end)
+
+  it("ends when its main returns, and is freed at once", function()
+    local vm = start "echo"
+    vm:channel():receive()
+    vm:channel():close()
+
+    assert.is_true(vm:wait())
+
+    local status = vm:status()
+    assert.is_true(status.ended)
+    assert.is_true(status.ok)
+    assert.equal(0, status.memory)
+    assert.is_true(status.peak > 100000)
+  end)
+
+  it("tells the error its main raised, with the traceback", function()
+    local vm = start "fail"
+    local ok, err = vm:wait()
+    local raised, text, traceback = start("raise"):wait()
+
+    assert.is_false(ok)
+    assert.equal("funds", err.kind)
+    assert.equal("the child has none", err.message)
+    assert.is_false(raised)
+    assert.matches("a plain error of the child", text, 1, true)
+    assert.matches("child_vm.lua", traceback, 1, true)
+  end)
+
+  it("tells that its module is not there", function()
+    local ok, err = vms.start({ module = "tests.fixtures.no_such_module" }):wait()
+
+    assert.is_false(ok)
+    assert.matches("no_such_module", tostring(err), 1, true)
+  end)
+
+  it("wakes who reads from it when it has ended", function()
+    local vm = start "fail"
+
+    local more = vm:channel():receive()
+
+    assert.is_false(more)
+  end)
+
+  it("that computes for ever is ended alone", function()
+    local loop, fine = start("loop", { step = 0.05, name = "busy" }), start "echo"
+    local ok, err = loop:wait()
+    fine:channel():receive()
+    fine:channel():close()
+
+    assert.is_false(ok)
+    assert.equal("runaway", err.code)
+    assert.is_true(fine:wait())
+  end)
+
+  it("that takes too much memory is ended alone", function()
+    local gorge, fine = start("gorge", { memory = 4 * 1024 * 1024 }), start "echo"
+    local ok, err = gorge:wait()
+    fine:channel():receive()
+    fine:channel():close()
+
+    assert.is_false(ok)
+    assert.matches("memory", tostring(err))
+    assert.is_true(gorge:status().peak <= 6 * 1024 * 1024)
+    assert.is_true(fine:wait())
+  end)
+
+  it("is stopped with a reason", function()
+    local vm = start "sleep"
+    vm:channel():receive()
+
+    vm:stop("enough", 1)
+
+    local ok, err = vm:wait()
+    assert.is_false(ok)
+    assert.equal("cancelled", err.kind)
+    assert.matches("enough", err.message, 1, true)
+  end)
+
+  it("ends what its main has left behind", function()
+    local vm = start "leave"
+
+    assert.is_true(vm:wait())
+  end)
+
+  it("ends alone when it says os.exit", function()
+    assert.is_false((start("exit"):wait()))
+  end)
+
+  it("goes with its channel when nobody holds it any more", function()
+    local before = require("perigee.core.task").counts().vms
+    start "echo"
+    helper.eventually(function()
+      collectgarbage()
+      return require("perigee.core.task").counts().vms == before
+    end)
+  end)
+
+  it("leaves nothing behind however often it is started", function()
+    local function round()
+      local vm = start "echo"
+      vm:channel():receive()
+      vm:channel():close()
+      vm:wait()
+    end
+    for _ = 1, 20 do round() end
+    collectgarbage()
+    local before = require("perigee.core.task").counts().memory
+    for _ = 1, 50 do round() end
+    collectgarbage()
+
+    assert.is_true(require("perigee.core.task").counts().memory < before + 20000)
+  end)
+
+  it("refuses options that it does not know, and arguments that are no plain data", function()
+    local unknown = helper.error_of(vms.start, { module = "x", memry = 1 })
+    local function_in_args = helper.error_of(vms.start, { module = "x", args = { f = print } })
+
+    assert.matches("did you mean", unknown.message, 1, true)
+    assert.equal("invalid", function_in_args.kind)
+  end)
+
+  it("wakes everybody who waits for it", function()
+    local vm = start "echo"
+    local one, two = task.spawn(vm.wait, vm), task.spawn(vm.wait, vm)
+    vm:channel():receive()
+    vm:channel():close()
+
+    assert.is_true(one:wait())
+    assert.is_true(two:wait())
+  end)
+end)
