@@ -198,8 +198,61 @@ static int check_script(const char *path)
     return S_ISDIR(st.st_mode) ? (errno = EISDIR, -1) : 0;
 }
 
+static int check_words(const struct cli *cli, struct buf *message)
+{
+    const struct cli_command *c = cli->command;
+    if (cli->help) return 0;
+    if (cli->arg_count < c->least_words) {
+        buf_printf(message, "%s: something is missing: perigee %s %s", c->name, c->name, c->usage);
+        return -1;
+    }
+    if (c->most_words < 0 || cli->arg_count <= c->most_words) return 0;
+    const char *word = cli->args[c->most_words];
+    if (c->most_words == 0)
+        buf_printf(message, "%s: '%s' is not an option", c->name, word);
+    else
+        buf_printf(message, "%s: '%s' is one word too many: perigee %s %s", c->name, word, c->name, c->usage);
+    return -1;
+}
+
+/* Words and options in any order; the words are gathered in front. */
+static int parse_words(struct cli *cli, int argc, char **argv, int at, struct buf *message)
+{
+    int first = at;
+    bool words_only = false;
+    cli->args = argv + first;
+    while (at < argc) {
+        char *word = argv[at];
+        if (!words_only && word[0] == '-' && word[1] != '\0') {
+            words_only = strcmp(word, "--") == 0;
+            at = words_only ? at + 1 : take_option(cli, argc, argv, at, message);
+            if (at < 0) return -1;
+            continue;
+        }
+        char **slot = cli->args + cli->arg_count++;
+        memmove(slot + 1, slot, (size_t)(argv + at - slot) * sizeof *slot);
+        *slot = word;
+        at++;
+    }
+    return check_words(cli, message);
+}
+
+static int check_script_word(const struct cli *cli, struct buf *message)
+{
+    if (cli->help || cli_has(cli, "execute")) return 0;
+    if (cli->arg_count == 0) {
+        buf_printf(message, "%s: no script given; a file, - for standard input, or -e CODE",
+                   cli->command->name);
+        return -1;
+    }
+    if (strcmp(cli->args[0], "-") == 0 || check_script(cli->args[0]) == 0) return 0;
+    buf_printf(message, "%s: cannot read %s: %s", cli->command->name, cli->args[0], strerror(errno));
+    return -1;
+}
+
 static int parse_command(struct cli *cli, int argc, char **argv, int at, struct buf *message)
 {
+    if (!cli->command->takes_script) return parse_words(cli, argc, argv, at, message);
     while (at < argc && argv[at][0] == '-' && argv[at][1] != '\0') {
         if (strcmp(argv[at], "--") == 0) {
             at++;
@@ -210,29 +263,15 @@ static int parse_command(struct cli *cli, int argc, char **argv, int at, struct 
     }
     cli->args = argv + at;
     cli->arg_count = argc - at;
-    if (cli->help) return 0;
-    if (!cli->command->takes_script && cli->arg_count > 0) {
-        buf_printf(message, "%s: '%s' is not an option", cli->command->name, cli->args[0]);
-        return -1;
-    }
-    if (cli->command->takes_script && cli->arg_count == 0 && !cli_has(cli, "execute")) {
-        buf_printf(message, "%s: no script given; a file, - for standard input, or -e CODE",
-                   cli->command->name);
-        return -1;
-    }
-    if (cli->command->takes_script && !cli_has(cli, "execute") && strcmp(cli->args[0], "-") != 0 &&
-        check_script(cli->args[0]) != 0) {
-        buf_printf(message, "%s: cannot read %s: %s", cli->command->name, cli->args[0], strerror(errno));
-        return -1;
-    }
-    return 0;
+    return check_script_word(cli, message);
 }
 
 /* ---- the first word ----------------------------------------------------------------------------------- */
 
 static int not_a_command(const char *word, struct buf *message)
 {
-    const char *names[] = {"run", "emulator", "help", NULL};
+    const char *names[CLI_MOST_COMMANDS + 2] = {"help"};
+    for (int i = 0; cli_commands[i].name; i++) names[i + 1] = cli_commands[i].name;
     buf_printf(message, "'%s' is neither a command nor a file", word);
     const char *nearest = luax_nearest(word, names);
     if (nearest) buf_printf(message, ", did you mean `perigee %s`?", nearest);

@@ -41,9 +41,11 @@ struct cli_command {
     const char *text;                 /* paragraphs below the usage line; may be NULL */
     const struct cli_option *options; /* ends with an entry whose name is NULL */
     bool takes_script; /* the first word that is no option ends the options: the rest is the script's */
+    int least_words;   /* without a script: how many words it takes, among the options or behind them; */
+    int most_words;    /* -1: any number */
 };
 
-enum { CLI_MOST_OPTIONS = 32 };
+enum { CLI_MOST_OPTIONS = 32, CLI_MOST_COMMANDS = 40 };
 
 /* What was asked for.  Strings are argv's. */
 struct cli {

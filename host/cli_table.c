@@ -16,6 +16,16 @@
         "help", 'h', CLI_FLAG, NULL, NULL, "this text"                                                       \
     }
 
+/* Options of commands about a state directory that is there; those for machines to read. */
+#define STATE_OPTION                                                                                         \
+    {                                                                                                        \
+        "state", 0, CLI_TEXT, "DIR", NULL, "the state directory (default: ~/.local/state/perigee)"           \
+    }
+#define JSON_OPTION                                                                                          \
+    {                                                                                                        \
+        "json", 0, CLI_FLAG, NULL, NULL, "one JSON document on standard output, for machines"                \
+    }
+
 static const struct cli_option run_options[] = {
     {"execute", 'e', CLI_CODE, "CODE", NULL, "run CODE in place of a file"},
     {"emulator", 0, CLI_FLAG, NULL, NULL,
@@ -50,15 +60,22 @@ static const struct cli_option emulator_options[] = {
 };
 
 const struct cli_command cli_commands[] = {
-    {"run", "[options] FILE [args…]", "run an automation script",
-     "FILE is a Lua script; - reads it from standard input; -e CODE takes its place.  What follows FILE is\n"
-     "the script's own (the table arg).  `perigee FILE …` is short for `perigee run FILE …`.\n\n"
-     "Exit codes: 0 done, 1 script error, 2 usage, 3 configuration or credentials, 4 denied by a gate,\n"
-     "5 outcome of a paid call unknown, 6 partly done, 70 stuck, 71 deadlock, 124 time-out,\n"
-     "129 130 143 ended by SIGHUP, SIGINT, SIGTERM; else what os.exit says.",
-     run_options, true},
-    {"emulator", "[options]", "serve an emulator of both services",
-     "Prints the addresses and variables that point perigee at it, and runs until it is interrupted.",
-     emulator_options, false},
+    {.name = "run",
+     .usage = "[options] FILE [args…]",
+     .summary = "run an automation script",
+     .text =
+         "FILE is a Lua script; - reads it from standard input; -e CODE takes its place.  What follows FILE "
+         "is\n"
+         "the script's own (the table arg).  `perigee FILE …` is short for `perigee run FILE …`.\n\n"
+         "Exit codes: 0 done, 1 script error, 2 usage, 3 configuration or credentials, 4 denied by a gate,\n"
+         "5 outcome of a paid call unknown, 6 partly done, 70 stuck, 71 deadlock, 124 time-out,\n"
+         "129 130 143 ended by SIGHUP, SIGINT, SIGTERM; else what os.exit says.",
+     .options = run_options,
+     .takes_script = true},
+    {.name = "emulator",
+     .usage = "[options]",
+     .summary = "serve an emulator of both services",
+     .text = "Prints the addresses and variables that point perigee at it, and runs until it is interrupted.",
+     .options = emulator_options},
     {0},
 };
