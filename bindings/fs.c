@@ -5,8 +5,10 @@
  */
 #include "host/files.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bindings/modules.h"
 #include "host/luax.h"
@@ -282,6 +284,20 @@ static int l_sha256_text(lua_State *L)
     return 1;
 }
 
+/* absolute(path) -> the same place, whatever the current folder is; at once, and nothing needs to be there */
+static int l_absolute(lua_State *L)
+{
+    const char *path = check_path(L, 1, "fs.absolute");
+    char folder[PATH_MAX];
+    if (path[0] == '/' || getcwd(folder, sizeof folder) == NULL) {
+        lua_settop(L, 1);
+        return 1;
+    }
+    while (strncmp(path, "./", 2) == 0) path += 2;
+    lua_pushfstring(L, "%s/%s", strcmp(folder, "/") == 0 ? "" : folder, path);
+    return 1;
+}
+
 /* open(path) -> file, for reading */
 static int l_open(lua_State *L)
 {
@@ -313,7 +329,8 @@ int luaopen_perigee_core_fs(lua_State *L)
                                          {"list", l_list},     {"mkdir", l_mkdir},
                                          {"remove", l_remove}, {"rename", l_rename},
                                          {"sha256", l_sha256}, {"sha256_text", l_sha256_text},
-                                         {"open", l_open},     {NULL, NULL}};
+                                         {"open", l_open},     {"absolute", l_absolute},
+                                         {NULL, NULL}};
     static const luaL_Reg methods[] = {{"read", l_file_read}, {"close", l_file_close}, {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__gc", l_file_close}, {"__close", l_file_close}, {NULL, NULL}};
     luax_class(L, file_class, methods, meta);

@@ -1,6 +1,6 @@
 -- fs.lua - perigee.fs: files without stopping other tasks.
 --
--- Every function but sha256_text waits: the work is done on a pool of threads.  What goes wrong raises an
+-- Every function but sha256_text and absolute waits: the work is done on a pool of threads.  What goes wrong raises an
 -- error of kind `unavailable` whose code is the system's ("ENOENT", "EACCES"); what may well be missing
 -- (stat, exists, remove) is answered instead.
 local core = require "perigee.core.fs"
@@ -17,6 +17,7 @@ local fs = {
   rename = core.rename,
   sha256 = core.sha256,
   sha256_text = core.sha256_text,
+  absolute = core.absolute,
 }
 
 local PIECE = 64 * 1024

@@ -157,6 +157,14 @@ describe("perigee.fs", function()
     end)
   end)
 
+  it("makes a path absolute without looking whether anything is there", function()
+    local here = require("lfs").currentdir()
+
+    assert.equal("/x/y", fs.absolute "/x/y")
+    assert.equal(here .. "/none/x", fs.absolute "./none/x")
+    assert.equal(here .. "/../x", fs.absolute "../x")
+  end)
+
   describe("lines", function()
     local function lines_of(text)
       fs.write(dir .. "/lines", text)

@@ -75,4 +75,9 @@ function fs.sha256(path) end
 ---@return string # 64 hex digits
 function fs.sha256_text(text) end
 
+---The path from the root on; nothing needs to be there.
+---@param path string
+---@return string
+function fs.absolute(path) end
+
 return fs

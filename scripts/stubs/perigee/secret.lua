@@ -28,4 +28,19 @@ function secret.of(text) end
 ---@return boolean
 function secret.is(value) end
 
+---What systemd hands to the service under that name (LoadCredential=).
+---@param name string
+---@return perigee.secret
+function secret.credential(name) end
+
+---Where it comes from: "env:NAME", "file:/path", "credential:name"; nil for one made by secret.of.
+---@param value perigee.secret
+---@return string?
+function secret.source(value) end
+
+---The secret that is there now.
+---@param source string
+---@return perigee.secret
+function secret.from(source) end
+
 return secret
