@@ -78,7 +78,7 @@ int journal_verb_find(const char *name);
 const char *journal_verb_name(enum journal_verb verb);
 enum journal_verb_way journal_verb_way(enum journal_verb verb);
 
-/* 0, or -1 and err (kind invalid; names the verb, the field, and the nearest right one). */
+/* 0, or -1 and err (kind invalid; names the verb and the field). */
 int journal_verb_check(enum journal_verb verb, const struct record *in, struct err *err);
 
 struct journal_engine;

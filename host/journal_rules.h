@@ -46,8 +46,7 @@ struct journal_burial {
     bool derived;               /* settled at its price */
 };
 
-/* left: the process went by itself (process.leave) and nothing of its own is under way. */
-struct journal_burial journal_permit_bury(const char *state, bool has_job, bool left);
+struct journal_burial journal_permit_bury(const char *state, bool has_job);
 
 /* ---- sums --------------------------------------------------------------------------------------------- */
 
