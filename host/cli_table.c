@@ -59,6 +59,14 @@ static const struct cli_option emulator_options[] = {
     {0},
 };
 
+/* What commands to a running daemon take. */
+static const struct cli_option control_options[] = {
+    STATE_OPTION,
+    JSON_OPTION,
+    COMMON_OPTIONS,
+    {0},
+};
+
 const struct cli_command cli_commands[] = {
     {.name = "run",
      .usage = "[options] FILE [args…]",
@@ -72,10 +80,71 @@ const struct cli_command cli_commands[] = {
          "129 130 143 ended by SIGHUP, SIGINT, SIGTERM; else what os.exit says.",
      .options = run_options,
      .takes_script = true},
+    {.name = "approve",
+     .usage = "[options] JOB",
+     .summary = "let a held job go",
+     .text = "JOB is the id of the job, or the beginning of one that fits no other.  Without a daemon the "
+             "answer is kept in\n"
+             "the journal, and the next one acts on it.",
+     .options = control_options,
+     .least_words = 1,
+     .most_words = 1},
+    {.name = "deny",
+     .usage = "[options] JOB [WHY…]",
+     .summary = "refuse a held job",
+     .text = "JOB is the id of the job, or the beginning of one that fits no other; WHY stands in its "
+             "history.  Without a\n"
+             "daemon the answer is kept in the journal, and the next one acts on it.",
+     .options = control_options,
+     .least_words = 1,
+     .most_words = -1},
     {.name = "emulator",
      .usage = "[options]",
      .summary = "serve an emulator of both services",
      .text = "Prints the addresses and variables that point perigee at it, and runs until it is interrupted.",
      .options = emulator_options},
+    {.name = "log-level",
+     .usage = "[options] LEVEL",
+     .summary = "change what a running daemon logs",
+     .text = "LEVEL is debug, info, warn, error or off; it holds until the daemon ends.  Exit code 3: no "
+             "daemon runs.",
+     .options = control_options,
+     .least_words = 1,
+     .most_words = 1},
+    {.name = "pause",
+     .usage = "[options] POLICY",
+     .summary = "let a policy rest",
+     .text = "Its hooks and schedules are not run until `perigee resume POLICY`; jobs that run go on.  Exit "
+             "code 3: no\n"
+             "daemon runs.",
+     .options = control_options,
+     .least_words = 1,
+     .most_words = 1},
+    {.name = "reload",
+     .usage = "[options]",
+     .summary = "read the policies again",
+     .text = "All files are read and checked; if one is bad, the old policies go on and the command says "
+             "why.  Exit\n"
+             "code 3: no daemon runs.",
+     .options = control_options,
+     .least_words = 0,
+     .most_words = 0},
+    {.name = "resume",
+     .usage = "[options] POLICY",
+     .summary = "wake a policy that was paused",
+     .text = "Also one that the daemon has paused because it failed again and again.  Exit code 3: no daemon "
+             "runs.",
+     .options = control_options,
+     .least_words = 1,
+     .most_words = 1},
+    {.name = "status",
+     .usage = "[options]",
+     .summary = "what a running daemon does, has and complains of",
+     .text = "Jobs by state, policies and their next runs, money, the journal, the last problems.  Exit code "
+             "3: no daemon\n"
+             "runs on the state directory.",
+     .options = control_options,
+     .least_words = 0,
+     .most_words = 0},
     {0},
 };

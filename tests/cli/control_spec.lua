@@ -1,0 +1,102 @@
+-- control_spec.lua - the commands that speak to a daemon: what they ask, print and return, with one and without.
+local control = require "perigee.control"
+local errors = require "perigee.error"
+local helper = require "helper"
+local json = require "perigee.json"
+local spawn = require "tests.support.spawn"
+
+describe("a command to the daemon", function()
+  local directory, asked, verbs
+
+  before_each(function()
+    directory, asked, verbs = helper.tmpdir(), {}, {}
+  end)
+
+  -- A verb that remembers its arguments.
+  local function verb(name, result)
+    verbs[name] = function(args)
+      asked[name] = args
+      if type(result) == "function" then return result(args) end
+      return result
+    end
+  end
+
+  local function perigee(...)
+    local args = table.pack(...)
+    args[#args + 1] = "--state"
+    args[#args + 1] = directory
+    return spawn.run(args, { env = { USER = "eve", SUDO_USER = false } })
+  end
+
+  local function with_daemon(f)
+    return function()
+      local _ <close> = control.serve { path = directory .. "/" .. control.SOCKET, verbs = verbs }
+      f()
+    end
+  end
+
+  it("says that no daemon runs, and where it looked, with exit code 3", function()
+    for _, words in ipairs { { "status" }, { "reload" }, { "pause", "p" }, { "resume", "p" }, { "log-level", "info" } } do
+      local result = perigee(table.unpack(words))
+      assert.equal(3, result.status)
+      assert.equal("", result.stdout)
+      assert.equal(("perigee: no daemon runs on %s\n"):format(directory), result.stderr)
+    end
+    local result = perigee("status", "--json")
+    assert.equal(3, result.status)
+    assert.same({ running = false, directory = directory, schema_version = 1 }, json.decode(result.stdout))
+  end)
+
+  it("shows the state as a screen, and as one JSON document", with_daemon(function()
+    verb("status", require("perigee.status").document { version = "9", directory = directory, pid = 7,
+      jobs = { { state = "running", service = "sxwl", count = 12 } } })
+
+    local screen, document = perigee "status", perigee("status", "--json")
+
+    assert.equal(0, screen.status)
+    assert.truthy(screen.stdout:find("running 12", 1, true))
+    assert.equal("", screen.stderr)
+    assert.equal(1, json.decode(document.stdout).schema_version)
+    assert.equal(12, json.decode(document.stdout).jobs.running)
+  end))
+
+  it("passes on the words of the command line, wherever the options stand", with_daemon(function()
+    verb("reload", { policies = json.array { "a", "b" } })
+    verb "policy.pause"
+    verb "policy.resume"
+    verb "log.level"
+    verb("jobs.approve", { id = "abc1" })
+    verb("jobs.deny", { id = "abc1" })
+
+    assert.equal("the policies were read again: a, b\n", perigee("reload").stdout)
+    assert.truthy(perigee("pause", "nightly").stdout:find "^nightly is paused")
+    assert.equal("nightly is active again\n", perigee("resume", "nightly").stdout)
+    assert.equal("the log level is now debug\n", perigee("log-level", "debug").stdout)
+    assert.truthy(perigee("approve", "abc").stdout:find "^job abc1 is approved")
+    assert.truthy(perigee("deny", "--quiet", "abc", "too", "dear").stdout:find "^job abc1 is denied")
+
+    assert.same({ policy = "nightly", who = "eve" }, asked["policy.pause"])
+    assert.same({ policy = "nightly", who = "eve" }, asked["policy.resume"])
+    assert.same({ level = "debug" }, asked["log.level"])
+    assert.same({ id = "abc", who = "eve" }, asked["jobs.approve"])
+    assert.same({ id = "abc", who = "eve", why = "too dear" }, asked["jobs.deny"])
+    assert.same({ result = { id = "abc1" }, schema_version = 1 }, json.decode(perigee("approve", "abc", "--json").stdout))
+  end))
+
+  it("reports what the daemon refuses, with the exit code that it means", with_daemon(function()
+    verb("reload", function()
+      error(errors.new { kind = "invalid", code = "config", message = "p.lua:3: unknown field cronn; did you mean cron?" }, 0)
+    end)
+
+    local result = perigee "reload"
+
+    assert.equal(3, result.status)
+    assert.truthy(result.stderr:find("p.lua:3: unknown field cronn", 1, true))
+  end))
+
+  it("refuses a level that is none, and words that are missing or too many, before it asks anybody", function()
+    for _, words in ipairs { { "log-level", "loud" }, { "pause" }, { "status", "now" }, { "approve", "a", "b" } } do
+      assert.equal(2, perigee(table.unpack(words)).status)
+    end
+  end)
+end)
