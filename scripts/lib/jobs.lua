@@ -1,0 +1,270 @@
+-- perigee.jobs: paid jobs that outlive the script.
+--
+-- A job is written to the journal before anything is sent, supervised from then on, and found again by its name
+-- and key: whoever submits the same job once more gets the one that is there.  What is sent, watched, tried again
+-- and paid is the supervisor's; here is the face.
+
+local amount = require "perigee.amount"
+local backends = require "perigee.job_backend"
+local checks = require "perigee.options"
+local errors = require "perigee.error"
+local job_spec = require "perigee.job_spec"
+local json = require "perigee.json"
+local log = require "perigee.log"
+local task = require "perigee.task"
+local term = require "perigee.core.term"
+local time = require "perigee.time"
+local words = require "perigee.job_words"
+
+local jobs = {}
+
+local WAIT_TIMEOUT <const> = 24 * 3600
+local LOOK <const> = 30 -- seconds one wait of the backend takes at most
+local FILTERS <const> = { "state", "active", "service", "policy", "name", "since", "limit", "after" }
+
+local Job = { __name = "perigee.job" }
+Job.__index = Job
+
+-- ---- job objects ------------------------------------------------------------------------------------------------
+
+local function call(verb, args)
+  return backends.find().call(verb, args)
+end
+
+local MONEY <const> = { "price", "cost", "spent" }
+
+-- Brings the object up to date with what the supervisor says.
+local function refresh(job, view)
+  for name in pairs(job) do
+    if view[name] == nil then job[name] = nil end
+  end
+  for name, value in pairs(view) do job[name] = value end
+  for _, name in ipairs(MONEY) do
+    if type(job[name]) == "string" then job[name] = amount(job[name]) end
+  end
+  if type(job.error) == "table" and job.error.kind and not errors.is(job.error) then job.error = errors.new(job.error) end
+  return job
+end
+
+local function new(view)
+  return refresh(setmetatable({}, Job), view)
+end
+
+function Job:__tostring()
+  return words.line(self)
+end
+
+local function id_of(where, job)
+  if getmetatable(job) == Job then return job.id end
+  if type(job) == "string" and job ~= "" then return job end
+  return errors.invalid(("%s: expected a job or its id, not a %s"):format(where, type(job)))
+end
+
+--- Asks how the job is doing: brings its fields up to date and returns its state.
+function Job:status()
+  local view = call("get", { id = self.id })
+  if view then refresh(self, view) end
+  return self.state
+end
+
+--- The decisions about this job in plain words.
+function Job:why()
+  return require("perigee.why").text(call("why", { id = self.id }))
+end
+
+-- ---- submit -------------------------------------------------------------------------------------------------------
+
+-- To the person who runs a script; a policy has a log.
+local function notice(text)
+  if package.loaded["perigee.link"] and require("perigee.link").upstream then return end
+  if not term.is_quiet() then term.write("err", "perigee: " .. text .. "\n", true) end
+end
+
+local function raise_other_spec(prepared, there)
+  local differing = there and job_spec.differences(there.spec_json or json.encode(there.spec), prepared.spec) or {}
+  if there and (there.service ~= prepared.service or there.kind ~= prepared.kind) then
+    table.insert(differing, 1, there.service ~= prepared.service and "service" or "kind")
+  end
+  error(errors.new {
+    kind = "invalid", code = "other_spec", outcome = "none", retryable = false, job = there and there.id, differing = differing,
+    message = ("jobs.submit: there is a job %s with another spec%s; nothing was sent. Submit this one under another key (key = \"…\")%s")
+      :format(words.identity(there or prepared), #differing > 0 and (" (other: %s)"):format(table.concat(differing, ", ")) or "",
+        there and words.is_active(there.state) and (", or stop that one first: perigee jobs stop " .. words.short(there)) or ""),
+  }, 0)
+end
+
+local function raise_finished(prepared, there)
+  error(errors.new {
+    kind = "invalid", code = "finished", outcome = "none", retryable = false, job = there and there.id,
+    message = ("jobs.submit: the job %s has ended already%s; nothing was sent. To take its result write attach = \"finished\"; "
+      .. "to run it again give it another key, such as key = os.date \"%%F\""):format(words.identity(there or prepared),
+      there and (" (%s, %s)"):format(there.state, words.ago(there.ended_at)) or ""),
+  }, 0)
+end
+
+-- Options of a job are those of its first submit; a script that has changed them should know.
+local function note_attached(job, prepared)
+  local kept, changed = job.options or {}, {}
+  local given = json.decode(prepared.options)
+  for _, name in ipairs { "budget", "max_cost", "max_cost_per_attempt", "on_unknown", "retry" } do
+    if json.encode { kept[name] } ~= json.encode { given[name] } then changed[#changed + 1] = name end
+  end
+  log.info("job.attached", { job = job.id, name = job.name, key = job.key, state = job.state, attempt = job.attempt })
+  notice(("job %s was there already (%s): attached, nothing is created twice"):format(words.identity(job), words.state(job)))
+  if #changed > 0 then
+    log.warn("job.options_kept", {
+      job = job.id, options = table.concat(changed, ","), message = "given otherwise now; those of the first submit hold",
+    })
+  end
+end
+
+--- Submits a job, or attaches to the one that has the same name, key and spec.  Returns it at once; :wait() waits for
+--- its end.  See docs/jobs.md for the fields.
+function jobs.submit(t)
+  local prepared = job_spec.prepare(t)
+  local ok, view = pcall(call, "submit", prepared)
+  if not ok then
+    local code = errors.is(view, "invalid") and view.code
+    if code ~= "other_spec" and code ~= "finished" then error(view, 0) end
+    local there = call("get", { name = prepared.name, key = prepared.key })
+    if code == "finished" then raise_finished(prepared, there) end
+    raise_other_spec(prepared, there)
+  end
+  local job = new(view)
+  if view.created == false or view.created == 0 then note_attached(job, prepared) end
+  job.created = nil
+  return job
+end
+
+-- ---- looking ------------------------------------------------------------------------------------------------------
+
+--- The job of that name (and key, default ""), or of that id or its beginning; nil if there is none.
+function jobs.get(name, key)
+  if getmetatable(name) == Job then name, key = name.id, nil end
+  if type(name) ~= "string" or name == "" then errors.invalid "jobs.get: expected a name or an id" end
+  if key ~= nil and type(key) ~= "string" then errors.invalid "jobs.get: key must be text" end
+  local view = call("get", { name = name, key = key or "" })
+  if not view and key == nil and name:find "^%x+$" then view = call("get", { id = name }) end
+  return view and new(view)
+end
+
+--- Jobs, newest first.  filter: state, active, service, policy, name, since, limit (100), after.
+function jobs.list(filter)
+  filter = checks.check("jobs.list", filter, FILTERS)
+  local asked = { limit = 100 }
+  for name, value in pairs(filter) do asked[name] = value end
+  if asked.state ~= nil then words.check_state("jobs.list: state", asked.state) end
+  if asked.since ~= nil then
+    if type(asked.since) ~= "number" then errors.invalid "jobs.list: since is a time, as of time.now()" end
+    asked.since = math.floor(asked.since * 1000)
+  end
+  local list = {}
+  for i, view in ipairs(call("list", asked)) do list[i] = new(view) end
+  return list
+end
+
+-- ---- waiting ------------------------------------------------------------------------------------------------------
+
+-- The error a job's end means, or nil for a success.
+local function failure_of(job)
+  if job.state == "succeeded" then return nil end
+  local known = job.error or {}
+  local kind = known.kind or job.state == "denied" and "denied" or "job_failed"
+  return errors.new {
+    kind = kind, code = known.code or job.state, outcome = known.outcome or "none", retryable = false, job = job.id,
+    service = job.service, cost = job.cost, price = job.price,
+    message = ("job %s %s%s. The whole story: perigee why %s"):format(words.identity(job), words.ended[job.state],
+      (known.message or job.reason) and ": " .. (known.message or job.reason) or "", words.short(job)),
+  }
+end
+
+-- Says once what a wait would wait for in vain unless a person acts.
+local function note_standstill(job, said)
+  if said[job.state] then return end
+  said[job.state] = true
+  if job.state == "held" then
+    log.warn("job.held", { job = job.id, name = job.name, why = job.reason,
+      message = ("it waits for `perigee approve %s` or `perigee deny %s`"):format(words.short(job), words.short(job)) })
+  elseif job.state == "unknown" then
+    log.warn("job.unknown", { job = job.id, name = job.name, why = job.reason,
+      message = ("whether it was created is not known, so nothing is sent again: `perigee why %s`"):format(words.short(job)) })
+  end
+end
+
+local function wait_for_end(job, until_, said)
+  while words.is_active(job.state) do
+    note_standstill(job, said)
+    local left = until_ - time.monotonic()
+    if left <= 0 then
+      error(errors.new {
+        kind = "timeout", code = "wait", outcome = "none", retryable = false, job = job.id, service = job.service,
+        message = ("job %s has not ended in time: %s. It goes on, still paid for"):format(words.identity(job), words.state(job)),
+      }, 0)
+    end
+    local view = call("wait", { id = job.id, seconds = math.min(left, LOOK) })
+    if view then refresh(job, view) end
+  end
+  return job
+end
+
+local function read_timeout(options)
+  options = checks.check("jobs.wait", options, { "timeout" })
+  return time.monotonic() + checks.seconds("jobs.wait: timeout", options.timeout, WAIT_TIMEOUT)
+end
+
+--- Waits for the end of the job and returns it; raises what it failed with.  Options: timeout (24 h).
+function Job:wait(options)
+  wait_for_end(self, read_timeout(options), {})
+  local err = failure_of(self)
+  if err then error(err, 0) end
+  return self
+end
+
+local function some_failed(list, failures)
+  if #failures == 0 then return list end
+  if #list == 1 then error(failures[1], 0) end
+  error(errors.new {
+    kind = failures[1].kind, code = "jobs", outcome = "none", retryable = false, errors = failures,
+    message = ("%d of %d jobs did not succeed; the first: %s"):format(#failures, #list, failures[1].message),
+  }, 0)
+end
+
+--- Waits for the end of a job, or of all jobs of a list; raises if one failed, when all have ended (err.errors).
+function jobs.wait(job, options)
+  if getmetatable(job) == Job then return job:wait(options) end
+  if type(job) == "string" then
+    return (jobs.get(job) or errors.invalid(("jobs.wait: there is no job %q"):format(job))):wait(options)
+  end
+  if type(job) ~= "table" then errors.invalid "jobs.wait: expected a job, its name or id, or a list of jobs" end
+  local until_, failures = read_timeout(options), {}
+  for i, one in ipairs(job) do
+    if getmetatable(one) ~= Job then errors.invalid(("jobs.wait: [%d] is no job"):format(i)) end
+  end
+  local scope <close> = task.scope()
+  local waiting = {}
+  for i, one in ipairs(job) do waiting[i] = scope:spawn(wait_for_end, one, until_, {}) end
+  for _, one in ipairs(waiting) do one:wait() end
+  for _, one in ipairs(job) do failures[#failures + 1] = failure_of(one) end
+  return some_failed(job, failures)
+end
+
+-- ---- stopping -----------------------------------------------------------------------------------------------------
+
+--- Stops a job.  SXWL ends it, and an unfinished one loses its volumes.  Distributed AI offers no way to: perigee only
+--- stops looking, and the job goes on and stays billed.
+function jobs.stop(job)
+  local view = call("stop", { id = id_of("jobs.stop", job) })
+  if type(view) ~= "table" then return job end
+  job = getmetatable(job) == Job and refresh(job, view) or new(view)
+  if job.service == "deai" and job.remote_id then
+    log.warn("job.goes_on", { job = job.id, name = job.name, remote_id = job.remote_id,
+      message = "Distributed AI offers no way to stop a job: perigee no longer looks after it, but it goes on and stays billed" })
+  end
+  return job
+end
+
+function Job:stop()
+  return jobs.stop(self)
+end
+
+return jobs
