@@ -42,7 +42,7 @@ static void set_amount(lua_State *L, const char *field, const struct amount *amo
     lua_setfield(L, -2, field);
 }
 
-/* ---- permits ------------------------------------------------------------------------------------------ */
+/* ---- permits ------------------------------------------------------------------------------------------- */
 
 static struct permit *check_permit(lua_State *L)
 {
@@ -145,7 +145,7 @@ static void push_permit(lua_State *L, struct permit **owner)
     *owner = NULL;
 }
 
-/* spend.adopt(intent_id) -> the permit of an unknown outcome nobody holds any more, or nil */
+/* spend.adopt(intent_id) -> the open permit nobody of this process holds any more, or nil */
 static int l_adopt(lua_State *L)
 {
     const char *id = luaL_checkstring(L, 1);
@@ -155,7 +155,129 @@ static int l_adopt(lua_State *L)
     return 1;
 }
 
-/* ---- spend.request: gate, reservation and intent in one wait ---------------------------------------- */
+/* ---- spend.take: a permit that a process which has ended left open ------------------------------------- */
+
+struct take_op {
+    struct op op;
+    struct spend_call *call;
+    struct permit *permit; /* the op's until finish hands it to the script */
+    struct err err;
+};
+
+static void taken_cb(void *ctx, struct permit *permit, const struct err *err)
+{
+    struct take_op *t = ctx;
+    t->call = NULL;
+    t->permit = permit;
+    if (err) t->err = *err;
+    op_complete(&t->op);
+}
+
+static void take_abort(struct op *op)
+{
+    struct take_op *t = (struct take_op *)op;
+    spend_call_abandon(t->call);
+    t->call = NULL;
+}
+
+static void take_release(struct op *op)
+{
+    struct take_op *t = (struct take_op *)op;
+    take_abort(op);
+    permit_drop(t->permit);
+}
+
+static int take_finish(lua_State *L, struct op *op)
+{
+    struct take_op *t = (struct take_op *)op;
+    if (!t->permit) return luax_raise_err(L, &t->err);
+    push_permit(L, &t->permit);
+    return 1;
+}
+
+static const struct op_type take_type = {
+    .name = "spend.take", .timed = true, .abort = take_abort, .finish = take_finish, .release = take_release};
+
+/* spend.take(intent_id) -> the permit, unknown or created; raises `invalid` with code not_found, taken or
+ * order */
+static int l_take(lua_State *L)
+{
+    const char *id = luaL_checkstring(L, 1);
+    struct spend *spend = spend_of(L);
+    struct permit **box = luax_new(L, PERMIT_CLASS, sizeof(struct permit *));
+    *box = spend_adopt(spend, id);
+    if (*box) return 1;
+    if (!spend_is_durable(spend)) {
+        struct err err;
+        err_set(&err, ERR_INVALID, "no permit has the intent %s", id);
+        err_set_code(&err, "not_found");
+        return luax_raise_err(L, &err);
+    }
+    struct take_op *t = op_new(L, &take_type, sizeof *t);
+    t->call = spend_take(spend, id, taken_cb, t);
+    return op_park(L, &t->op);
+}
+
+/* ---- spend.next_low: limits that are nearly used up ------------------------------------------------------
+ */
+
+struct low_op {
+    struct op op;
+    struct spend *spend;
+};
+
+static void low_cb(void *ctx)
+{
+    struct low_op *l = ctx;
+    spend_on_low(l->spend, NULL, NULL);
+    op_complete(&l->op);
+}
+
+static void low_abort(struct op *op)
+{
+    spend_on_low(((struct low_op *)op)->spend, NULL, NULL);
+}
+
+static int low_finish(lua_State *L, struct op *op)
+{
+    struct budget_low low;
+    if (!spend_take_low(((struct low_op *)op)->spend, &low)) {
+        lua_pushnil(L);
+        return 1;
+    }
+    lua_createtable(L, 0, 5);
+    lua_pushstring(L, low.budget);
+    lua_setfield(L, -2, "budget");
+    lua_pushstring(L, budget_window_name(low.window));
+    lua_setfield(L, -2, "window");
+    if (low.window != BUDGET_TOTAL) {
+        lua_pushstring(L, low.zone);
+        lua_setfield(L, -2, "zone");
+    }
+    set_amount(L, "used", &low.used);
+    set_amount(L, "limit", &low.limit);
+    return 1;
+}
+
+static const struct op_type low_type = {
+    .name = "spend.next_low", .timed = true, .abort = low_abort, .finish = low_finish};
+
+/* spend.next_low() -> {budget=, window=, zone=, used=, limit=}: waits for the next limit of which much is
+ * used. One reader for the process. */
+static int l_next_low(lua_State *L)
+{
+    struct spend *spend = spend_of(L);
+    if (spend_has_low_reader(spend)) luax_invalid(L, "spend.next_low: somebody waits for it already");
+    struct low_op *l = op_new(L, &low_type, sizeof *l);
+    l->spend = spend;
+    if (spend_has_low(spend))
+        op_complete(&l->op);
+    else
+        spend_on_low(spend, low_cb, l);
+    return op_park(L, &l->op);
+}
+
+/* ---- spend.request: gate, reservation and intent in one wait ------------------------------------------- */
 
 struct request_op {
     struct op op;
@@ -285,14 +407,14 @@ static size_t read_budgets(lua_State *L, struct budget **budgets)
 }
 
 /* spend.request{operation=, service=, account=, key=, price=, no_worst_case=, max_cost=,
- * max_cost_per_attempt=, budgets=} -> a permit in state "intent"; raises `denied` */
+ * max_cost_per_attempt=, budgets=, job=, attempt=, policy=, tags=, model=} -> a permit in state "intent";
+ * raises `denied`.  tags: JSON */
 static int l_request(lua_State *L)
 {
-    static const char *const fields[] = {"operation", "service",
-                                         "account",   "key",
-                                         "price",     "no_worst_case",
-                                         "max_cost",  "max_cost_per_attempt",
-                                         "budgets",   NULL};
+    static const char *const fields[] = {"operation", "service",       "account",  "key",
+                                         "price",     "no_worst_case", "max_cost", "max_cost_per_attempt",
+                                         "budgets",   "job",           "attempt",  "policy",
+                                         "tags",      "model",         NULL};
     struct amount price, max_cost, per_attempt;
     struct budget *budgets[SPEND_BUDGETS_MAX];
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -304,6 +426,11 @@ static int l_request(lua_State *L)
                                     .budget_count = read_budgets(L, budgets)};
     request.account = luax_opt_string(L, 1, "spend.request", "account", NULL, NULL);
     request.key = luax_opt_string(L, 1, "spend.request", "key", NULL, NULL);
+    request.job = luax_opt_string(L, 1, "spend.request", "job", NULL, NULL);
+    request.policy = luax_opt_string(L, 1, "spend.request", "policy", NULL, NULL);
+    request.tags = luax_opt_string(L, 1, "spend.request", "tags", NULL, NULL);
+    request.model = luax_opt_string(L, 1, "spend.request", "model", NULL, NULL);
+    request.attempt = luax_opt_integer(L, 1, "spend.request", "attempt", 0, 0, INT32_MAX);
     request.no_worst_case = luax_opt_boolean(L, 1, "spend.request", "no_worst_case", false);
     request.priced = opt_amount(L, "price", "spend.request: price", &price) != NULL;
     if (request.priced) request.price = price;
@@ -316,7 +443,7 @@ static int l_request(lua_State *L)
     return op_park(L, &r->op);
 }
 
-/* ---- figures ------------------------------------------------------------------------------------------ */
+/* ---- figures ------------------------------------------------------------------------------------------- */
 
 static void set_count(lua_State *L, const char *field, uint64_t n)
 {
@@ -391,7 +518,7 @@ static int l_add_default_budget(lua_State *L)
     return answer(L, spend_add_default_budget(spend_of(L), budget, &err), &err);
 }
 
-/* ---- registration ------------------------------------------------------------------------------------- */
+/* ---- registration -------------------------------------------------------------------------------------- */
 
 static const luaL_Reg permit_methods[] = {{"sent", l_permit_sent},
                                           {"answered", l_permit_answered},
@@ -409,6 +536,8 @@ static const luaL_Reg permit_meta[] = {{"__gc", l_permit_close}, {"__close", l_p
 
 static const luaL_Reg functions[] = {{"request", l_request},
                                      {"adopt", l_adopt},
+                                     {"take", l_take},
+                                     {"next_low", l_next_low},
                                      {"count_denial", l_count_denial},
                                      {"figures", l_figures},
                                      {"require_budget", l_require_budget},

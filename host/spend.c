@@ -16,6 +16,7 @@ static const char *const denial_names[] = {
     [DENIAL_CURRENCY] = "currency",
     [DENIAL_MAX_COST] = "max_cost",
     [DENIAL_OVER_BUDGET] = "over_budget",
+    [DENIAL_JOURNAL] = "journal",
 };
 
 const char *spend_denial_name(enum spend_denial_code code)
@@ -23,7 +24,7 @@ const char *spend_denial_name(enum spend_denial_code code)
     return denial_names[code];
 }
 
-/* ---- life --------------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------------------- */
 
 struct spend *spend_new(const struct spend_options *options)
 {
@@ -49,7 +50,8 @@ void spend_free(struct spend *spend)
         permit_free(permit);
     }
     for (size_t i = 0; i < spend->default_count; i++) budget_unref(spend->defaults[i]);
-    spend->store->type->free(spend->store);
+    spend->store->type->free(
+        spend->store); /* what it still waited for has lost its permit: it must not look */
     mem_free(spend->sums);
     mem_free(spend);
 }
@@ -67,7 +69,7 @@ int spend_add_default_budget(struct spend *spend, struct budget *budget, struct 
     return 0;
 }
 
-/* ---- figures ------------------------------------------------------------------------------------------ */
+/* ---- figures ------------------------------------------------------------------------------------------- */
 
 const struct spend_counters *spend_counters(const struct spend *spend)
 {
@@ -215,7 +217,7 @@ void spend_store_recorded(struct permit *permit, const struct err *err)
         post_answer(permit);
 }
 
-/* ---- the gate ----------------------------------------------------------------------------------------- */
+/* ---- the gate ------------------------------------------------------------------------------------------ */
 
 static bool gate_limit(struct spend_denial *denial, const struct amount *limit, const char *what)
 {
@@ -293,7 +295,6 @@ int spend_intent(struct permit *permit, spend_intent_done_fn done, void *ctx, st
     permit->intent_done = done;
     permit->ctx = ctx;
     permit->in_store = true;
-    random_hex(spend->random, permit->intent_id, sizeof permit->intent_id / 2);
     spend->store->type->intent(spend->store, permit);
     return 0;
 }

@@ -4,9 +4,9 @@
  *
  * The operations engine refuses to send a create without a `struct permit` in state PERMIT_INTENT.  A permit
  * is good for one request: whoever sends again asks again.  Everything that may one day wait for a disk is
- * asynchronous from the first day: spend_request and spend_intent answer by callback from the loop, never
- * from within the call; the other four queue their record and return.  What keeps the records is a
- * `struct spend_store` (spend_store.h): memory at first, a journal later, behind the same six functions.
+ * asynchronous: spend_request and spend_intent answer by callback from the loop, never from within the call;
+ * the other four queue their record and return.  What keeps the records is a `struct spend_store`
+ * (spend_store.h): the journal in the program, memory in tests and tools, behind the same six functions.
  *
  * A call is governed when a max_cost or a budget (its own, its client's, its scope's, the process's) applies
  * to it.  Governed calls fail closed: what cannot be evaluated is denied.  Others pass, are counted, and are
@@ -29,6 +29,7 @@
 
 struct spend;
 struct spend_store;
+struct spend_call;
 struct permit;
 struct budget;
 
@@ -49,8 +50,8 @@ struct spend_options {
 
 struct spend *spend_new(const struct spend_options *options);
 
-/* When every VM is closed: callers have dropped their permits (a debug build aborts if not).  What is unknown
- * is forgotten with the process; the store keeps what it keeps. */
+/* When every VM is closed: callers have dropped their permits (a debug build aborts if not) and abandoned
+ * their calls.  What is unknown is forgotten with the process; the store keeps what it keeps. */
 void spend_free(struct spend *spend);
 
 /* Denies ungoverned calls (--require-budget). */
@@ -63,8 +64,8 @@ int spend_add_default_budget(struct spend *spend, struct budget *budget, struct 
 /* ---- budgets ------------------------------------------------------------------------------------------ */
 
 /* Windows are those of the calendar: the hour, the day from midnight, the week from Monday, the month from
- * the 1st, in UTC moved by the budget's offset.  A call counts in the window in which it was reserved,
- * whenever it is settled.  A wall clock that jumps back never reopens a window that has passed. */
+ * the 1st, in the budget's time zone.  A call counts in the window in which it was reserved, whenever it is
+ * settled.  A wall clock that jumps back never reopens a window that has passed. */
 enum budget_window { BUDGET_TOTAL, BUDGET_HOUR, BUDGET_DAY, BUDGET_WEEK, BUDGET_MONTH, BUDGET_WINDOW_COUNT };
 
 struct budget_limit {
@@ -74,13 +75,28 @@ struct budget_limit {
 
 enum { BUDGET_LIMITS_MAX = 16, BUDGET_NAME_MAX = 63 };
 
+/* A time zone: what is to be added to UTC from a moment on. */
+struct budget_offset {
+    int64_t from_s; /* since 1970 */
+    int32_t offset_s;
+};
+
+/* All of it is copied. */
 struct budget_spec {
-    const char *name; /* for people; copied; NULL = "" */
+    const char *name; /* NULL = "" */
     const struct budget_limit *limits;
     size_t limit_count;
-    int offset_minutes; /* of the windows, east of UTC: -840 to 840 */
-    int warn_percent;   /* one warning for each limit and window once so much is used; 0 = none */
-    bool group;         /* bounds the attempts of one policy:run or job: denies with "max_cost" */
+    const char *zone; /* how the zone is called; NULL = "UTC" */
+    const struct budget_offset
+        *offsets;        /* of the zone, in their order; before the first, that of the first */
+    size_t offset_count; /* 0 = UTC */
+    int warn_percent;    /* one warning for each limit and window once so much is used; 0 = none */
+    bool group;          /* bounds the attempts of one policy:run or job: denies with "max_cost" */
+
+    /* Its figures are the journal's, under its name, shared with every process of the state directory.
+     * Without a store that is durable they are its own all the same. */
+    bool durable;
+    const char *definition; /* kept with them, for those who only know the journal; may be NULL */
 };
 
 /* NULL and err (kind invalid) if the spec makes no sense.  The caller holds one reference. */
@@ -88,6 +104,10 @@ struct budget *budget_new(struct spend *spend, const struct budget_spec *spec, s
 struct budget *budget_ref(struct budget *budget);
 void budget_unref(struct budget *budget); /* NULL is allowed */
 const char *budget_name(const struct budget *budget);
+const char *budget_zone(const struct budget *budget);
+
+/* Its figures are read with budget_refresh. */
+bool budget_is_durable(const struct budget *budget);
 
 /* One limit and what stands against it in its present window. */
 struct budget_line {
@@ -100,16 +120,34 @@ struct budget_line {
     struct amount left;    /* limit - held - unknown - spent, at least 0 */
 };
 
-/* Lines of a budget, as of now; index < budget_line_count.  Each currency has a total line. */
+/* Lines of a budget, as of now, those of a durable one as last read; index < budget_line_count.  Each
+ * currency has a total line. */
 size_t budget_line_count(const struct budget *budget);
 struct budget_line budget_line(struct budget *budget, size_t index);
 const char *budget_window_name(enum budget_window window);
 
 /* Counts what was paid outside of the kernel (by an earlier run), at a wall time in milliseconds since 1970:
  * in the total, and in each present window that holds that time.  unknown: its outcome is not known.  It may
- * go beyond the limits.  -1 and err (kind invalid) for a negative amount. */
+ * go beyond the limits.  -1 and err (kind invalid) for a negative amount.  Not for durable ones. */
 int budget_count(struct budget *budget, const struct amount *amount, int64_t wall_ms, bool unknown,
                  struct err *err);
+
+/* A limit of which much is used. */
+struct budget_low {
+    char budget[BUDGET_NAME_MAX + 1];
+    char zone[BUDGET_NAME_MAX + 1];
+    enum budget_window window;
+    struct amount used, limit;
+};
+
+/* The oldest that has not been taken yet, or false.  Each limit and window comes once; that of a durable
+ * budget once for all processes and starts. */
+bool spend_take_low(struct spend *spend, struct budget_low *low);
+bool spend_has_low(const struct spend *spend);
+
+/* One listener, called when there is something to take; fn NULL takes it away. */
+void spend_on_low(struct spend *spend, void (*fn)(void *ctx), void *ctx);
+bool spend_has_low_reader(const struct spend *spend);
 
 /* ---- permits ------------------------------------------------------------------------------------------ */
 
@@ -148,6 +186,10 @@ struct spend_request {
     const struct amount *max_cost_per_attempt; /* likewise, inside a group */
     struct budget *const *budgets;             /* all must agree, and are reserved in one step; a budget */
     size_t budget_count;                       /* named twice counts once */
+
+    /* For the record; any may be NULL. */
+    const char *job, *policy, *tags, *model; /* tags: JSON; model: what the price was estimated for */
+    int64_t attempt;                         /* 0 = none */
 };
 
 /* Why a request was denied.  err.kind is ERR_DENIED and err.code one of
@@ -157,6 +199,7 @@ struct spend_request {
  *   currency         a limit is in another currency than the price
  *   max_cost         the price, or the sum of the attempts, is above max_cost
  *   over_budget      a budget has too little left
+ *   journal          governed, and the journal cannot record it
  * or ERR_INVALID for a request that makes no sense (a negative price). */
 struct spend_denial {
     struct err err;
@@ -181,7 +224,7 @@ struct permit *spend_request(struct spend *spend, const struct spend_request *re
  * change nothing then. */
 
 /* RESERVED -> RECORDING -> INTENT.  The record is durable when done comes; if it cannot be written, the
- * permit is released.  Draws the permit's intent id. */
+ * permit is released. */
 int spend_intent(struct permit *permit, spend_intent_done_fn done, void *ctx, struct err *err);
 
 /* INTENT -> SENT.  Call it just before the request is given to a transport. */
@@ -200,17 +243,18 @@ int spend_settle(struct permit *permit, const struct amount *actual, bool derive
 int spend_release(struct permit *permit, struct err *err);
 
 /* The caller goes away (NULL is allowed); a pending callback will not come.  Fails safe by state: nothing
- * sent: released; SENT: UNKNOWN, stays held; CREATED: settled at its price, derived. */
+ * sent: released; SENT: UNKNOWN, stays held; CREATED: settled at its price, derived, but for a permit of a
+ * job in a durable store: that one stays as it is, for whoever takes the job over. */
 void permit_drop(struct permit *permit);
 
 enum permit_state permit_state(const struct permit *permit);
 const char *permit_state_name(enum permit_state state);
 
-/* Takes an UNKNOWN permit that its caller dropped back, to answer or settle it; NULL if there is none of this
- * intent id.  The caller owns it again. */
+/* Takes an UNKNOWN permit, or a job's CREATED one, that its caller dropped back, to answer or settle it; NULL
+ * if there is none of this intent id.  The caller owns it again. */
 struct permit *spend_adopt(struct spend *spend, const char *intent_id);
 
-/* 32 hex digits; "" before spend_intent.  Good for callback keys and for finding a lost create again. */
+/* 32 hex digits, drawn by spend_request.  Good for callback keys and for finding a lost create again. */
 const char *permit_intent_id(const struct permit *permit);
 
 /* NULL if unpriced. */
@@ -219,6 +263,27 @@ const char *permit_operation(const struct permit *permit);
 const char *permit_service(const struct permit *permit);
 const char *permit_remote_id(const struct permit *permit); /* "" if not known */
 bool permit_governed(const struct permit *permit);
+
+/* ---- what must be asked of the store ------------------------------------------------------------------ */
+
+/* Called once, from the loop.  err is NULL on success. */
+typedef void (*spend_call_fn)(void *ctx, struct permit *permit, const struct err *err);
+
+/* Nobody waits any more (NULL is allowed): done will not come.  What was asked happens all the same. */
+void spend_call_abandon(struct spend_call *call);
+
+/* Whether there is a store that outlives the process; what follows needs one. */
+bool spend_is_durable(const struct spend *spend);
+
+/* Reads the figures of a durable budget; those of the last reading stay if it cannot be done. */
+struct spend_call *budget_refresh(struct budget *budget, spend_call_fn done, void *ctx);
+
+/* budget_count for a durable budget.  NULL and err for a negative amount. */
+struct spend_call *budget_add(struct budget *budget, const struct amount *amount, int64_t wall_ms,
+                              bool unknown, spend_call_fn done, void *ctx, struct err *err);
+
+/* The permit that a process which has ended left UNKNOWN or CREATED: the caller of done owns it. */
+struct spend_call *spend_take(struct spend *spend, const char *intent_id, spend_call_fn done, void *ctx);
 
 /* ---- figures for the summary -------------------------------------------------------------------------- */
 
@@ -229,6 +294,7 @@ enum spend_denial_code {
     DENIAL_CURRENCY,
     DENIAL_MAX_COST,
     DENIAL_OVER_BUDGET,
+    DENIAL_JOURNAL,
     DENIAL_CODE_COUNT
 };
 

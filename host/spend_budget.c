@@ -34,14 +34,22 @@ static int64_t floor_div(int64_t a, int64_t b)
     return a / b - (a % b < 0);
 }
 
-/* The number of the window that holds the wall time given. */
-static int64_t window_number(enum budget_window window, int64_t now_ms, int offset_minutes)
+/* What the zone adds to UTC at that moment. */
+static int64_t offset_at(const struct budget *budget, int64_t s)
 {
-    int64_t s = floor_div(now_ms, 1000) + (int64_t)offset_minutes * 60;
+    size_t i = budget->offset_count;
+    while (i > 1 && budget->offsets[i - 1].from_s > s) i--;
+    return i > 0 ? budget->offsets[i - 1].offset_s : 0;
+}
+
+int64_t budget_window_number(const struct budget *budget, enum budget_window window, int64_t now_ms)
+{
+    int64_t utc = floor_div(now_ms, 1000), offset = offset_at(budget, utc), s = utc + offset;
     time_t when = (time_t)s;
     struct tm tm;
     switch (window) {
-    case BUDGET_HOUR: return floor_div(s, HOUR_S);
+    case BUDGET_HOUR:
+        return floor_div(utc + offset % HOUR_S, HOUR_S); /* each hour once, clocks changed or not */
     case BUDGET_DAY: return floor_div(s, DAY_S);
     case BUDGET_WEEK: return floor_div(floor_div(s, DAY_S) + 3, 7); /* 1970 began on a Thursday */
     case BUDGET_MONTH:
@@ -63,13 +71,12 @@ static struct amount nothing_in(const struct budget_row *row)
     return zero;
 }
 
-/* Opens the present window of each row.  Forwards only: a clock that jumps back reopens nothing. */
-static void roll(struct budget *budget)
+void budget_roll(struct budget *budget)
 {
     int64_t now_ms = wall_ms(budget);
     for (size_t i = 0; i < budget->row_count; i++) {
         struct budget_row *row = &budget->rows[i];
-        int64_t number = window_number(row->window, now_ms, budget->offset_minutes);
+        int64_t number = budget_window_number(budget, row->window, now_ms);
         if (number <= row->number) continue;
         row->number = number;
         row->held = row->unknown = row->spent = nothing_in(row);
@@ -92,7 +99,7 @@ static struct budget_row *add_row(struct budget *budget, enum budget_window wind
     row->window = window;
     memcpy(row->limit.currency, currency, AMOUNT_CURRENCY_SIZE);
     row->held = row->unknown = row->spent = row->limit;
-    row->number = window_number(window, wall_ms(budget), budget->offset_minutes);
+    row->number = budget_window_number(budget, window, wall_ms(budget));
     return row;
 }
 
@@ -101,8 +108,10 @@ static int check_spec(const struct budget_spec *spec, struct err *err)
     if (spec->limit_count == 0) return err_set(err, ERR_INVALID, "a budget needs at least one limit");
     if (spec->limit_count > BUDGET_LIMITS_MAX)
         return err_set(err, ERR_INVALID, "a budget takes at most %d limits", BUDGET_LIMITS_MAX);
-    if (spec->offset_minutes < -840 || spec->offset_minutes > 840)
-        return err_set(err, ERR_INVALID, "a budget's offset is at most 14 hours either way");
+    if (spec->zone && strlen(spec->zone) > BUDGET_NAME_MAX)
+        return err_set(err, ERR_INVALID, "a budget's time zone has at most %d bytes", BUDGET_NAME_MAX);
+    if (spec->durable && (!spec->name || spec->name[0] == '\0'))
+        return err_set(err, ERR_INVALID, "a budget without a name cannot be kept");
     if (spec->warn_percent < 0 || spec->warn_percent > 100)
         return err_set(err, ERR_INVALID, "a budget warns at a share between 0 and 1");
     if (spec->name && strlen(spec->name) > BUDGET_NAME_MAX)
@@ -121,9 +130,13 @@ struct budget *budget_new(struct spend *spend, const struct budget_spec *spec, s
     budget->refs = 1;
     budget->spend = spend;
     if (spec->name) memcpy(budget->name, spec->name, strlen(spec->name));
-    budget->offset_minutes = spec->offset_minutes;
+    snprintf(budget->zone, sizeof budget->zone, "%s", spec->zone ? spec->zone : "UTC");
+    budget->offsets = mem_dup(spec->offsets, spec->offset_count * sizeof *spec->offsets);
+    budget->offset_count = spec->offset_count;
     budget->warn_percent = spec->warn_percent;
     budget->group = spec->group;
+    budget->durable = spec->durable && spend_is_durable(spend);
+    if (budget->durable && spec->definition) budget->definition = mem_strdup(spec->definition);
     budget->rows = mem_alloc_array(2 * spec->limit_count, sizeof *budget->rows);
     for (size_t i = 0; i < spec->limit_count; i++) {
         const struct budget_limit *limit = &spec->limits[i];
@@ -153,12 +166,24 @@ void budget_unref(struct budget *budget)
 {
     if (!budget || --budget->refs > 0) return;
     mem_free(budget->rows);
+    mem_free(budget->offsets);
+    mem_free(budget->definition);
     mem_free(budget);
 }
 
 const char *budget_name(const struct budget *budget)
 {
     return budget->name;
+}
+
+const char *budget_zone(const struct budget *budget)
+{
+    return budget->zone;
+}
+
+bool budget_is_durable(const struct budget *budget)
+{
+    return budget->durable;
 }
 
 size_t budget_line_count(const struct budget *budget)
@@ -186,7 +211,7 @@ struct budget_line budget_line(struct budget *budget, size_t index)
 {
     assert(index < budget->row_count);
     permit_presume_due(budget->spend);
-    roll(budget);
+    budget_roll(budget);
     const struct budget_row *row = &budget->rows[index];
     return (struct budget_line){.window = row->window,
                                 .bounded = row->bounded,
@@ -208,20 +233,29 @@ bool spend_deny(struct spend_denial *denial, enum spend_denial_code code, const 
     return false;
 }
 
-/* "budget "demo" (day)", or what bounds a group of attempts. */
-static void describe_row(const struct budget *budget, const struct budget_row *row, char out[128])
+/* "(day, Asia/Shanghai)"; a total has no zone. */
+static void put_window(const struct budget *budget, enum budget_window window, char out[96])
 {
-    if (budget->group)
-        snprintf(out, 128, "max_cost over all attempts");
-    else if (budget->name[0] == '\0')
-        snprintf(out, 128, "the budget's limit (%s)", budget_window_name(row->window));
-    else
-        snprintf(out, 128, "the limit (%s) of budget \"%s\"", budget_window_name(row->window), budget->name);
+    const char *zone = window == BUDGET_TOTAL ? NULL : budget->zone;
+    snprintf(out, 96, "(%s%s%s)", budget_window_name(window), zone ? ", " : "", zone ? zone : "");
 }
 
-static bool deny_row(const struct budget *budget, const struct budget_row *row, struct spend_denial *denial)
+/* 'the limit (day, UTC) of budget "demo"', or what bounds a group of attempts. */
+static void describe_row(const struct budget *budget, const struct budget_row *row, char out[192])
 {
-    char price[AMOUNT_TEXT_SIZE], limit[AMOUNT_TEXT_SIZE], left[AMOUNT_TEXT_SIZE], what[128];
+    char window[96];
+    put_window(budget, row->window, window);
+    if (budget->group)
+        snprintf(out, 192, "max_cost over all attempts");
+    else if (budget->name[0] == '\0')
+        snprintf(out, 192, "the budget's limit %s", window);
+    else
+        snprintf(out, 192, "the limit %s of budget \"%s\"", window, budget->name);
+}
+
+bool budget_deny(const struct budget *budget, const struct budget_row *row, struct spend_denial *denial)
+{
+    char price[AMOUNT_TEXT_SIZE], limit[AMOUNT_TEXT_SIZE], left[AMOUNT_TEXT_SIZE], what[192];
     denial->has_limit = true;
     denial->limit = row->limit;
     denial->left = left_of(row);
@@ -235,49 +269,54 @@ static bool deny_row(const struct budget *budget, const struct budget_row *row, 
                       "the price %s does not fit: %s is %s, and %s is left", price, what, limit, left);
 }
 
-bool budget_check(struct budget *budget, const struct amount *price, struct spend_denial *denial)
+bool budget_check_currency(const struct budget *budget, const struct amount *price,
+                           struct spend_denial *denial)
 {
-    bool bounded = false;
-    roll(budget);
-    for (size_t i = 0; i < budget->row_count; i++) {
-        const struct budget_row *row = &budget->rows[i];
-        if (!row->bounded || !amount_same_currency(&row->limit, price)) continue;
-        bounded = true;
-        struct amount left = left_of(row);
-        int order;
-        if (amount_compare(price, &left, &order, NULL) < 0 || order > 0) return deny_row(budget, row, denial);
-    }
-    if (bounded) return true;
+    for (size_t i = 0; i < budget->row_count; i++)
+        if (budget->rows[i].bounded && amount_same_currency(&budget->rows[i].limit, price)) return true;
     memcpy(denial->budget, budget->name, sizeof denial->budget);
     return spend_deny(denial, DENIAL_CURRENCY, "%s%s%s has no limit in %s, the currency of the price",
                       budget->group ? "max_cost" : "the budget", budget->name[0] ? " " : "", budget->name,
                       price->currency);
 }
 
+bool budget_check(struct budget *budget, const struct amount *price, struct spend_denial *denial)
+{
+    if (!budget_check_currency(budget, price, denial)) return false;
+    budget_roll(budget);
+    for (size_t i = 0; i < budget->row_count; i++) {
+        const struct budget_row *row = &budget->rows[i];
+        if (!row->bounded || !amount_same_currency(&row->limit, price)) continue;
+        struct amount left = left_of(row);
+        int order;
+        if (amount_compare(price, &left, &order, NULL) < 0 || order > 0)
+            return budget_deny(budget, row, denial);
+    }
+    return true;
+}
+
 void budget_enter(struct budget *budget, struct booking *booking)
 {
-    roll(budget);
+    budget_roll(budget);
     booking->budget = budget;
     for (size_t i = 0; i < budget->row_count; i++)
         booking->number[budget->rows[i].window] = budget->rows[i].number;
 }
 
-static void warn_if_low(struct budget *budget, struct budget_row *row)
+bool budget_is_low(struct budget *budget, struct budget_row *row, struct budget_low *low)
 {
-    if (budget->warn_percent == 0 || row->warned || !row->bounded) return;
+    if (budget->warn_percent == 0 || row->warned || !row->bounded) return false;
     struct amount used = used_of(row), mark;
     char share[16];
     int order;
     snprintf(share, sizeof share, "%d.%02d", budget->warn_percent / 100, budget->warn_percent % 100);
-    if (amount_mul(&mark, &row->limit, share, strlen(share), AMOUNT_UP, NULL) < 0) return;
-    if (amount_compare(&used, &mark, &order, NULL) < 0 || order < 0) return;
+    if (amount_mul(&mark, &row->limit, share, strlen(share), AMOUNT_UP, NULL) < 0) return false;
+    if (amount_compare(&used, &mark, &order, NULL) < 0 || order < 0) return false;
     row->warned = true;
-    char used_text[AMOUNT_TEXT_SIZE], limit_text[AMOUNT_TEXT_SIZE];
-    amount_format(&used, used_text);
-    amount_format(&row->limit, limit_text);
-    log_write(LOG_LEVEL_WARN, "budget.low", LOG_STR("budget", budget->name),
-              LOG_STR("window", budget_window_name(row->window)), LOG_STR("used", used_text),
-              LOG_STR("limit", limit_text));
+    *low = (struct budget_low){.window = row->window, .used = used, .limit = row->limit};
+    memcpy(low->budget, budget->name, sizeof low->budget);
+    memcpy(low->zone, budget->zone, sizeof low->zone);
+    return true;
 }
 
 void budget_book(const struct booking *booking, enum spend_bucket bucket, const struct amount *amount,
@@ -285,7 +324,7 @@ void budget_book(const struct booking *booking, enum spend_bucket bucket, const 
 {
     struct budget *budget = booking->budget;
     if (bucket == BUCKET_NONE) return;
-    roll(budget);
+    budget_roll(budget);
     for (size_t i = 0; i < budget->row_count; i++) {
         struct budget_row *row = &budget->rows[i];
         if (!amount_same_currency(&row->limit, amount)) continue;
@@ -294,7 +333,8 @@ void budget_book(const struct booking *booking, enum spend_bucket bucket, const 
                              : bucket == BUCKET_UNKNOWN ? &row->unknown
                                                         : &row->spent;
         spend_sum_add(sum, amount, sign);
-        if (sign > 0) warn_if_low(budget, row);
+        struct budget_low low;
+        if (sign > 0 && budget_is_low(budget, row, &low)) spend_tell_low(budget->spend, &low);
     }
 }
 
@@ -304,10 +344,10 @@ int budget_count(struct budget *budget, const struct amount *amount, int64_t the
     if (amount_sign(amount) < 0)
         return err_set(err, ERR_INVALID, "what a budget is to count cannot be negative");
     struct booking booking = {.budget = budget};
-    roll(budget);
+    budget_roll(budget);
     for (size_t i = 0; i < budget->row_count; i++) {
         enum budget_window window = budget->rows[i].window;
-        booking.number[window] = window_number(window, then_ms, budget->offset_minutes);
+        booking.number[window] = budget_window_number(budget, window, then_ms);
     }
     budget_book(&booking, unknown ? BUCKET_UNKNOWN : BUCKET_SPENT, amount, 1);
     return 0;

@@ -20,7 +20,7 @@ const char *permit_state_name(enum permit_state state)
     return state_names[state];
 }
 
-/* ---- life --------------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------------------- */
 
 static void add_booking(struct permit *permit, struct budget *budget)
 {
@@ -29,7 +29,7 @@ static void add_booking(struct permit *permit, struct budget *budget)
     permit->bookings[permit->booking_count++].budget = budget_ref(budget);
 }
 
-struct permit *permit_new(struct spend *spend, const struct spend_request *request)
+static struct permit *make_permit(struct spend *spend, const struct spend_request *request)
 {
     struct permit *permit = mem_alloc(sizeof *permit);
     permit->spend = spend;
@@ -38,14 +38,48 @@ struct permit *permit_new(struct spend *spend, const struct spend_request *reque
     permit->service = mem_strdup(request->service);
     permit->account = mem_strdup(request->account ? request->account : "");
     permit->key = mem_strdup(request->key ? request->key : "");
+    permit->job = mem_strdup(request->job ? request->job : "");
+    permit->policy = mem_strdup(request->policy ? request->policy : "");
+    permit->tags = mem_strdup(request->tags ? request->tags : "");
+    permit->model = mem_strdup(request->model ? request->model : "");
+    permit->attempt = request->attempt;
     permit->priced = request->priced;
     permit->price = request->price;
+    list_append(&spend->permits, &permit->node);
+    return permit;
+}
+
+struct permit *permit_new(struct spend *spend, const struct spend_request *request)
+{
+    struct permit *permit = make_permit(spend, request);
+    random_hex(spend->random, permit->intent_id, sizeof permit->intent_id / 2);
     permit->bookings =
         mem_alloc_array(spend->default_count + request->budget_count, sizeof *permit->bookings);
     for (size_t i = 0; i < request->budget_count; i++) add_booking(permit, request->budgets[i]);
     for (size_t i = 0; i < spend->default_count; i++) add_booking(permit, spend->defaults[i]);
     permit->governed = permit->booking_count > 0 || request->max_cost || request->max_cost_per_attempt;
-    list_append(&spend->permits, &permit->node);
+    return permit;
+}
+
+struct permit *permit_restore(struct spend *spend, const struct spend_request *request, const char *intent_id,
+                              enum permit_state state, enum spend_bucket bucket, const struct amount *booked,
+                              struct spend_part part, const char *remote_id)
+{
+    struct permit *permit = make_permit(spend, request);
+    snprintf(permit->intent_id, sizeof permit->intent_id, "%s", intent_id);
+    permit->state = state;
+    permit->recorded = permit->governed = true;
+    permit->bucket = booked ? bucket : BUCKET_NONE;
+    permit->part = part;
+    if (booked) {
+        permit->booked = *booked;
+        spend_count(spend, bucket, booked, &permit->part, 1);
+    }
+    if (remote_id) permit->remote_id = mem_strdup(remote_id);
+    if (state != PERMIT_UNKNOWN) return permit;
+    spend->counters.unknown++;
+    permit->presume_at_ms = clock_now_ms(timers_clock(spend->timers)) + spend->unknown_after_ms;
+    if (!part.presumed) list_append(&spend->doubts, &permit->doubt);
     return permit;
 }
 
@@ -60,12 +94,16 @@ void permit_free(struct permit *permit)
     mem_free(permit->service);
     mem_free(permit->account);
     mem_free(permit->key);
+    mem_free(permit->job);
+    mem_free(permit->policy);
+    mem_free(permit->tags);
+    mem_free(permit->model);
     mem_free(permit->remote_id);
     mem_free(permit->denial);
     mem_free(permit);
 }
 
-/* ---- money -------------------------------------------------------------------------------------------- */
+/* ---- money --------------------------------------------------------------------------------------------- */
 
 /* now: NULL for what has no price. */
 static void move(struct permit *permit, enum spend_bucket to, const struct amount *now,
@@ -117,7 +155,7 @@ void permit_presume_due(struct spend *spend)
     }
 }
 
-/* ---- transitions -------------------------------------------------------------------------------------- */
+/* ---- transitions --------------------------------------------------------------------------------------- */
 
 int permit_refuse(const struct permit *permit, const char *verb, struct err *err)
 {
@@ -234,7 +272,10 @@ void permit_drop(struct permit *permit)
     case PERMIT_INTENT: spend_release(permit, NULL); break;
     case PERMIT_SENT: become_unknown(permit); return;
     case PERMIT_UNKNOWN: return; /* stays held; spend_adopt finds it */
-    case PERMIT_CREATED: settle(permit, permit_price(permit), true); break;
+    case PERMIT_CREATED:
+        if (permit->job[0] && permit->recorded) return; /* the job goes on, whoever looks after it next */
+        settle(permit, permit_price(permit), true);
+        break;
     case PERMIT_DENIED:
     case PERMIT_SETTLED:
     case PERMIT_RELEASED: break;
@@ -246,7 +287,8 @@ struct permit *spend_adopt(struct spend *spend, const char *intent_id)
 {
     for (struct list_node *n = spend->permits.next; n != &spend->permits; n = n->next) {
         struct permit *permit = LIST_ENTRY(n, struct permit, node);
-        if (permit->state != PERMIT_UNKNOWN || !permit->dropped) continue;
+        if (!permit->dropped || permit->in_store) continue;
+        if (permit->state != PERMIT_UNKNOWN && permit->state != PERMIT_CREATED) continue;
         if (strcmp(permit->intent_id, intent_id) != 0) continue;
         permit->dropped = false;
         return permit;
@@ -254,7 +296,7 @@ struct permit *spend_adopt(struct spend *spend, const char *intent_id)
     return NULL;
 }
 
-/* ---- what others may see ------------------------------------------------------------------------------ */
+/* ---- what others may see ------------------------------------------------------------------------------- */
 
 enum permit_state permit_state(const struct permit *permit)
 {

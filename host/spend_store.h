@@ -4,11 +4,12 @@
  * owns the figures of the budgets and whatever is durable.  A memory store answers at once, a journal from
  * the loop when its transaction is through; callers cannot tell, since the kernel delivers every answer from
  * the loop.  A permit given to a store stays valid until the store has answered, even if its caller left.
- * Nothing but host/spend*.c and a future journal includes this.
+ * Nothing but host/spend*.c and main.c, which chooses the store, includes this.
  */
 #ifndef PERIGEE_SPEND_STORE_H
 #define PERIGEE_SPEND_STORE_H
 
+#include "host/journal.h"
 #include "host/spend.h"
 
 struct spend_store;
@@ -30,6 +31,12 @@ struct spend_store_type {
                  const struct amount *was, enum spend_bucket to, const struct amount *now);
 
     void (*free)(struct spend_store *store);
+
+    /* NULL in a store that is not durable, else each answers with spend_store_answered, later from the loop.
+     */
+    void (*read)(struct spend_store *store, struct spend_call *call);
+    void (*count)(struct spend_store *store, struct spend_call *call);
+    void (*take)(struct spend_store *store, struct spend_call *call);
 };
 
 /* First member of every store. */
@@ -43,5 +50,16 @@ void spend_store_recorded(struct permit *permit, const struct err *err);
 
 /* Figures live in the budgets themselves; nothing is durable. */
 struct spend_store *spend_memory_store_new(void);
+
+/* Where the verbs go: journal_call and journal_abandon, or a double of a test's. */
+struct spend_journal {
+    struct journal *journal;
+    struct journal_call *(*call)(struct journal *journal, const char *verb, struct record *in,
+                                 journal_done_fn done, void *ctx);
+    void (*abandon)(struct journal_call *call);
+};
+
+/* Permits and durable budgets in the journal, which must outlive the kernel. */
+struct spend_store *spend_journal_store_new(const struct spend_journal *journal, struct timers *timers);
 
 #endif

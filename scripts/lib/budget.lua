@@ -1,6 +1,6 @@
 -- perigee.budget: how much may be spent, for how long, and what stands against it.
 -- The figures and the decision are the spend kernel's (host/spend); here is how budgets are written, and how
--- they reach the calls made in a scope.
+-- they reach the calls made in a scope.  One with a name stands in the journal and is shared under it.
 
 local amount = require "perigee.amount"
 local core = require "perigee.core.budget"
@@ -11,7 +11,11 @@ local task = require "perigee.task"
 local budget = {}
 
 local WINDOWS = { "total", "hour", "day", "week", "month" }
-local FIELDS = { "total", "hour", "day", "week", "month", "name", "warn", "utc_offset" }
+local FIELDS = { "total", "hour", "day", "week", "month", "name", "warn", "tz", "utc_offset", "check_balance" }
+local WARN <const> = 0.8
+local DAY <const> = 86400
+-- A zone's changes are looked up from a year ago to ten years from now: longer than any process runs.
+local PAST <const>, FUTURE <const>, STRIDE <const> = 366 * DAY, 3653 * DAY, 7 * DAY
 local LOCAL = "perigee.budget"
 
 -- One limit, or a list of them in several currencies.
@@ -27,27 +31,81 @@ local function add_limits(limits, window, value, what)
   end
 end
 
--- "+08:00" -> 480
-local function read_offset(text)
-  if text == nil then return 0 end
-  local sign, hours, minutes = tostring(text):match "^([+-])(%d%d):(%d%d)$"
-  if not sign or tonumber(minutes) > 59 then
-    errors.invalid('budget.new: utc_offset is written "+08:00" or "-03:30"')
+-- ---- time zones --------------------------------------------------------------------------------------------
+
+-- The moment in (from, to] at which the offset of the zone becomes another.
+local function change_between(zone, from, to)
+  local before = zone.at(from)
+  while to - from > 1 do
+    local middle = (from + to) // 2
+    if zone.at(middle) == before then from = middle else to = middle end
   end
-  local offset = tonumber(hours) * 60 + tonumber(minutes)
-  return sign == "-" and -offset or offset
+  return to
+end
+
+local known_offsets = {}
+
+-- { {from=, offset=}, … }, in seconds
+local function offsets_of(zone)
+  local list = known_offsets[zone.name]
+  if list then return list end
+  local now = require("perigee.core.time").now() // 1 | 0
+  local at = now - PAST
+  list = { { from = at, offset = zone.at(at) } }
+  while at < now + FUTURE do
+    local next_at = at + STRIDE
+    if zone.at(next_at) ~= zone.at(at) then
+      local change = change_between(zone, at, next_at)
+      list[#list + 1] = { from = change, offset = zone.at(change) }
+    end
+    at = next_at
+  end
+  known_offsets[zone.name] = list
+  return list
+end
+
+-- The zone of the options: its name for people, and its offsets.
+local function read_zone(options)
+  if options.tz ~= nil and options.utc_offset ~= nil then
+    errors.invalid "budget.new: give tz or utc_offset, not both"
+  end
+  local name = options.tz
+  if options.utc_offset ~= nil then
+    name = tostring(options.utc_offset)
+    local hours, minutes = name:match "^[+-](%d%d):(%d%d)$"
+    if not hours or hours * 60 + minutes > 840 or minutes // 1 > 59 then
+      errors.invalid('budget.new: utc_offset is written "+08:00" or "-03:30", at most 14 hours')
+    end
+  end
+  if name == nil or name == "UTC" then return "UTC", {} end
+  local zone = require("perigee.time_zone").get(name)
+  return options.utc_offset and "UTC" .. name or name, offsets_of(zone)
 end
 
 local function read_warn(share)
-  if share == nil then return 0 end
+  if share == nil then share = WARN end
   if type(share) ~= "number" or share < 0 or share > 1 then
     errors.invalid "budget.new: warn is a share between 0 and 1, such as 0.8"
   end
   return math.floor(share * 100 + 0.5)
 end
 
---- A new budget.  At least one limit; every limit must hold.
-function budget.new(options)
+-- ---- making one --------------------------------------------------------------------------------------------
+
+-- What the journal keeps of a durable budget, so that `perigee spend` can show it: options of budget.new.
+local function definition(options, limits)
+  local kept = { name = options.name, tz = options.tz, utc_offset = options.utc_offset, warn = options.warn }
+  for _, limit in ipairs(limits) do
+    local list = kept[limit.window] or {}
+    list[#list + 1] = tostring(limit.amount)
+    kept[limit.window] = list
+  end
+  return require("perigee.json").encode(kept)
+end
+
+local checked = setmetatable({}, { __mode = "k" }) -- budgets that want the balance looked at
+
+local function make(options, durable)
   if type(options) ~= "table" then errors.invalid 'budget.new takes a table, such as { total = "20 CCD" }' end
   check_options("budget.new", options, FIELDS)
   local limits = {}
@@ -57,12 +115,40 @@ function budget.new(options)
   if #limits == 0 then
     errors.invalid 'budget.new: name at least one limit, such as total = "20 CCD" or day = "5 CCD"'
   end
-  return core.new {
+  if options.check_balance ~= nil and type(options.check_balance) ~= "boolean" then
+    errors.invalid "budget.new: check_balance is true or false"
+  end
+  local zone, offsets = read_zone(options)
+  local b = core.new {
     name = options.name,
     limits = limits,
-    offset_minutes = read_offset(options.utc_offset),
+    zone = zone,
+    offsets = offsets,
     warn_percent = read_warn(options.warn),
+    durable = durable,
+    definition = durable and definition(options, limits) or nil,
   }
+  if options.check_balance then checked[b] = true end
+  return b
+end
+
+--- A new budget.  At least one limit; every limit must hold.  With a name it stands in the journal: all budgets
+--- of that name, in every process of the state directory, are one.
+function budget.new(options)
+  return make(options, type(options) == "table" and options.name ~= nil and options.name ~= "")
+end
+
+--- A budget of this process alone, whose name is for people.
+function budget.own(options)
+  return make(options, false)
+end
+
+--- Whether one of the budgets asks for a look at the balance before a paid call.
+function budget.checks_balance(list)
+  for _, b in ipairs(list) do
+    if checked[b] then return true end
+  end
+  return false
 end
 
 --- Bounds the sum of all attempts of one piece of work: denies with code max_cost.

@@ -38,7 +38,7 @@ local function use_budget(text, source)
   for limit in text:gmatch "[^,]+" do
     limits[#limits + 1] = limit:match "^%s*(.-)%s*$"
   end
-  local ok, budget = pcall(require("perigee.budget").new, { name = "the run", total = limits })
+  local ok, budget = pcall(require("perigee.budget").own, { name = "the run", total = limits })
   if not ok then
     local errors = require "perigee.error"
     local flag = source == "the command line"

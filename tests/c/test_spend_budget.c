@@ -142,8 +142,9 @@ static void test_a_denial_tells_price_limit_and_left(void)
     CHECK_MONEY(seen.denial.left, "2 CCD");
     CHECK_STR(seen.denial.budget, "b");
     CHECK_INT(seen.denial.window, BUDGET_DAY);
-    CHECK_STR(seen.denial.err.message,
-              "the price 2.5 CCD does not fit: the limit (day) of budget \"b\" is 5 CCD, and 2 CCD is left");
+    CHECK_STR(
+        seen.denial.err.message,
+        "the price 2.5 CCD does not fit: the limit (day, UTC) of budget \"b\" is 5 CCD, and 2 CCD is left");
     permit_drop(first);
     permit_drop(second);
     budget_unref(b);
@@ -203,8 +204,9 @@ static void check_window(enum budget_window window, int offset_minutes, uint64_t
 {
     setup();
     struct budget_limit limit = {.window = window, .amount = money("10 CCD")};
+    struct budget_offset zone = {.offset_s = offset_minutes * 60};
     struct budget *b = budget_new(
-        spend, &(struct budget_spec){.limits = &limit, .limit_count = 1, .offset_minutes = offset_minutes},
+        spend, &(struct budget_spec){.limits = &limit, .limit_count = 1, .offsets = &zone, .offset_count = 1},
         NULL);
     size_t w = 1; /* line 0 is the unbounded total */
     spend_two(b);
@@ -227,6 +229,46 @@ static void test_windows_follow_the_calendar(void)
     check_window(BUDGET_DAY, 480, 6400 + 16 * 3600);  /* midnight at +08:00 */
     check_window(BUDGET_WEEK, 0, 6400 + 5 * 86400);   /* Monday 20 November */
     check_window(BUDGET_MONTH, 0, 6400 + 16 * 86400); /* 1 December */
+}
+
+/* Berlin sets its clocks back on 29 October 2023 at 01:00 UTC: that day has 25 hours, and the hour from 2 to
+ * 3 comes twice. */
+static void check_change(enum budget_window window, int64_t start_s, uint64_t s_to_next)
+{
+    static const struct budget_offset berlin[] = {{0, 7200}, {1698541200, 3600}};
+    setup();
+    clock_free(clk);
+    timers_free(timers);
+    spend_free(spend);
+    clk = clock_new_virtual(start_s * 1000);
+    timers = timers_new(loop, clk);
+    spend = spend_new(&(struct spend_options){.timers = timers, .random = &rnd});
+    struct budget_limit limit = {.window = window, .amount = money("10 CCD")};
+    struct budget *b = budget_new(spend,
+                                  &(struct budget_spec){.limits = &limit,
+                                                        .limit_count = 1,
+                                                        .zone = "Europe/Berlin",
+                                                        .offsets = berlin,
+                                                        .offset_count = 2},
+                                  NULL);
+    spend_two(b);
+    advance_s(s_to_next - 1);
+    CHECK_MONEY(budget_line(b, 1).spent, "2 CCD");
+    advance_s(1);
+    CHECK_MONEY(budget_line(b, 1).spent, "0 CCD");
+    CHECK_STR(budget_zone(b), "Europe/Berlin");
+    budget_unref(b);
+    teardown();
+}
+
+static void test_windows_follow_a_zone_over_a_change_of_clocks(void)
+{
+    check_change(BUDGET_DAY, 1698530400, 25 * 3600);             /* from Sunday 00:00 to Monday 00:00 */
+    check_change(BUDGET_DAY, 1698530400 + 25 * 3600, 24 * 3600); /* the next has 24 */
+    check_change(BUDGET_HOUR, 1698537600, 3600);                 /* 02:00 summer time */
+    check_change(BUDGET_HOUR, 1698541200, 3600);                 /* 02:00 again */
+    check_change(BUDGET_WEEK, 1698530400 + 3600, 24 * 3600);     /* Sunday is its last day */
+    check_change(BUDGET_MONTH, 1698530400, 3600 + (uint64_t)3 * 86400); /* 1 November */
 }
 
 static void test_a_call_counts_in_the_window_of_its_reservation(void)
@@ -295,6 +337,7 @@ int main(void)
     test_a_thousand_at_once_never_overshoot();
     test_max_cost_of_a_group_bounds_the_sum_of_attempts();
     test_windows_follow_the_calendar();
+    test_windows_follow_a_zone_over_a_change_of_clocks();
     test_a_call_counts_in_the_window_of_its_reservation();
     test_what_an_earlier_run_paid_counts_where_it_belongs();
     test_budgets_that_make_no_sense();

@@ -9,12 +9,15 @@
 ---@field day? perigee.money|perigee.money[]
 ---@field week? perigee.money|perigee.money[]
 ---@field month? perigee.money|perigee.money[]
----@field utc_offset? string where windows begin: "+08:00"; default UTC
----@field name? string shown in errors and logs
----@field warn? number share of a limit, 0 to 1, at which to warn
+---@field tz? string the time zone of the windows: "Asia/Shanghai"; default UTC
+---@field utc_offset? string in place of a zone: "+08:00"
+---@field name? string with a name it stands in the journal, shared with all that use the same name
+---@field warn? number share of a limit, 0 to 1, at which to warn; default 0.8, 0 never
+---@field check_balance? boolean look at the account's balance before a paid call of Distributed AI
 
 ---@class perigee.budget.line
 ---@field window perigee.window
+---@field zone? string of the window; a total has none
 ---@field bounded boolean false for a total that is only kept
 ---@field limit? perigee.amount
 ---@field held perigee.amount
@@ -56,6 +59,14 @@ function Budget:lines() end
 ---@return string
 function Budget:name() end
 
+---The time zone of its windows.
+---@return string
+function Budget:zone() end
+
+---True if its figures are the journal's.
+---@return boolean
+function Budget:durable() end
+
 ---Adds what an earlier run paid.
 ---@param amount perigee.money
 ---@param options? { at?: integer, unknown?: boolean }
@@ -67,6 +78,11 @@ local budget = {}
 ---@param options perigee.budget.options
 ---@return perigee.budget
 function budget.new(options) end
+
+---A budget of this process alone; its name is for people.
+---@param options perigee.budget.options
+---@return perigee.budget
+function budget.own(options) end
 
 ---Calls f(…): every paid call in it, and in the tasks it spawns, counts against the budget.
 ---@generic T
@@ -89,6 +105,11 @@ function budget.current() end
 ---@param of_client? perigee.budget|perigee.budget[]
 ---@return perigee.budget[]
 function budget.collect(of_call, of_client) end
+
+---Whether one of them asks for a look at the balance.
+---@param list perigee.budget[]
+---@return boolean
+function budget.checks_balance(list) end
 
 ---@param value any
 ---@return boolean
