@@ -35,7 +35,7 @@ end
 local function public_modules()
   local names = { "error" } -- C alone, host/luax.c
   for _, name in ipairs(sorted_names("scripts/lib", "^(.+)%.lua$")) do
-    local charter = opening_comment(read("scripts/lib/" .. name .. ".lua"))
+    local charter = opening_comment(read("scripts/lib/" .. name .. ".lua")) .. "\n"
     if not (charter:find "^%-%- internal: " or charter:find "^[^\n]*%-%- internal\n") then names[#names + 1] = name end
   end
   return names
