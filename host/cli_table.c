@@ -67,6 +67,14 @@ static const struct cli_option control_options[] = {
     {0},
 };
 
+static const struct cli_option check_options[] = {
+    {"config", 0, CLI_TEXT, "FILE", NULL, "check this configuration file too, and look settings up in it"},
+    {"env-file", 0, CLI_TEXT, "FILE", NULL, "read variables from FILE (NAME=value lines)"},
+    JSON_OPTION,
+    COMMON_OPTIONS,
+    {0},
+};
+
 const struct cli_command cli_commands[] = {
     {.name = "run",
      .usage = "[options] FILE [args…]",
@@ -89,6 +97,16 @@ const struct cli_command cli_commands[] = {
      .options = control_options,
      .least_words = 1,
      .most_words = 1},
+    {.name = "check",
+     .usage = "[options] FILE…",
+     .summary = "check policies and the configuration without running them",
+     .text =
+         "Finds wrong syntax, unknown fields and events, missing secrets, helpers and prices, impossible\n"
+         "schedules and budgets that nothing counts against, and shows the next five runs of each\n"
+         "schedule.  Nothing is sent, and no hook is called.\n\n"
+         "Exit codes: 0 nothing is wrong, 1 something is, 2 usage.",
+     .options = check_options,
+     .most_words = -1},
     {.name = "deny",
      .usage = "[options] JOB [WHY…]",
      .summary = "refuse a held job",

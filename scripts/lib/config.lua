@@ -26,7 +26,7 @@ local sections = {
 }
 
 -- Options that only make sense for one run, and are not read from the file.
-local not_in_file = { help = true, execute = true, emulator = true, env_file = true, seed = true }
+local not_in_file = { help = true, execute = true, emulator = true, env_file = true, seed = true, config = true, json = true }
 
 -- How a missing credential is got.
 local advice = {
@@ -63,6 +63,7 @@ end
 -- ---- the files ---------------------------------------------------------------------------------------------
 
 local function default_path()
+  if flags.config then return flags.config, true end
   local explicit = os.getenv "PERIGEE_CONFIG"
   if explicit and explicit ~= "" then return explicit, true end
   local base = os.getenv "XDG_CONFIG_HOME"
@@ -142,6 +143,9 @@ local function settings_file()
   end
   return loaded.file, loaded.path
 end
+
+--- The table of the configuration file and its path; an empty one if there is none.  Raises for a wrong one.
+config.file = settings_file
 
 local function env_file()
   if not loaded.env then
@@ -252,6 +256,21 @@ function config.option(name)
   local read, complaint = read_option(option_names[name], value == true and "" or tostring(value))
   if complaint then fail("%s: %s takes %s, not '%s'", source, name, complaint, tostring(value)) end
   return read, source
+end
+
+--- What is wrong with the values of the configuration file: a list of messages.  Raises if the file as a whole is.
+function config.problems()
+  local file, path = settings_file()
+  local names, problems = {}, {}
+  for name in pairs(option_names) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local value = file[name]
+    local complaint = value ~= nil and value ~= false
+      and select(2, read_option(option_names[name], value == true and "" or tostring(value)))
+    if complaint then problems[#problems + 1] = ("%s: %s takes %s, not '%s'"):format(path, name, complaint, tostring(value)) end
+  end
+  return problems
 end
 
 --- Blanks every secret known so far.

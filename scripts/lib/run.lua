@@ -135,8 +135,9 @@ function run.start(given, services)
   host = given
   local config = require "perigee.config"
   config.start(host.options, host.option_names, host.read_option)
-  apply_settings(config)
-  summary_file = config.option "summary"
+  local ok, err = pcall(apply_settings, config)
+  if not ok and host.options.command ~= "check" then error(err, 0) end -- check tells it as what it has found
+  summary_file = ok and config.option "summary"
   if host.options.command == "emulator" then return run.show_emulator(host.options) end
   if host.options.command ~= "run" then
     command_code = require("perigee.command_" .. host.options.command:gsub("-", "_")).start(host)
