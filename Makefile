@@ -27,10 +27,10 @@ endif
 # ---- What is linked: Debian packages, found with pkg-config ----------------------------------------------
 PKGS     := lua5.4 libuv libcurl libmicrohttpd nettle sqlite3
 DEBS     := gcc libc6-dev make pkg-config liblua5.4-dev libuv1-dev libcurl4-openssl-dev libmicrohttpd-dev nettle-dev libsqlite3-dev lua-cjson lua-busted curl ca-certificates
-DEV_DEBS := lua-check clang clang-format libclang-rt-14-dev valgrind nginx-light
+DEV_DEBS := lua-check clang clang-format libclang-rt-14-dev valgrind nginx-light systemd
 
 # ---- Floors: a file includes only from floors below it, or from earlier in its own list ------------------
-FLOOR0 := mem list buf err redact log amount random embedded text jsonscan jwt record
+FLOOR0 := mem list buf err redact log amount random embedded text jsonscan jwt record sdnotify
 FLOOR1 := loop signals clock
 FLOOR2 := timers bucket child files curlmux transport upload download http server term bar journal spend
 FLOOR3 := luax amountx task vm plain channel vms json ops
@@ -202,6 +202,9 @@ install-files: $(PROGRAM)
 	install -m 755 $(PROGRAM) '$(ROOT)/bin/perigee'
 	install -m 644 README.md CONTRIBUTING.md LICENSE CHANGELOG.md '$(ROOT)/share/doc/perigee'
 	install -m 644 $(wildcard docs/*.md) '$(ROOT)/share/doc/perigee/docs'
+	install -d '$(ROOT)/lib/systemd/system'
+	sed 's|/usr/local/|$(INSTALL_PREFIX)/|' scripts/dist/perigee.service > '$(ROOT)/lib/systemd/system/perigee.service'
+	chmod 644 '$(ROOT)/lib/systemd/system/perigee.service'
 	for d in stubs examples policies; do [ ! -d scripts/$$d ] || cp -R --no-preserve=ownership scripts/$$d '$(ROOT)/share/perigee/'; done
 
 .PHONY: clean

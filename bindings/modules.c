@@ -15,6 +15,7 @@ const luaL_Reg binding_modules[] = {
     {"perigee.core.ops", luaopen_perigee_core_ops},
     {"perigee.core.proc", luaopen_perigee_core_proc},
     {"perigee.core.retry", luaopen_perigee_core_retry},
+    {"perigee.core.sdnotify", luaopen_perigee_core_sdnotify},
     {"perigee.core.secret", luaopen_perigee_core_secret},
     {"perigee.core.server", luaopen_perigee_core_server},
     {"perigee.core.spend", luaopen_perigee_core_spend},

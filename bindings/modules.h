@@ -18,6 +18,7 @@ int luaopen_perigee_core_local(lua_State *L);
 int luaopen_perigee_core_ops(lua_State *L);
 int luaopen_perigee_core_proc(lua_State *L);
 int luaopen_perigee_core_retry(lua_State *L);
+int luaopen_perigee_core_sdnotify(lua_State *L);
 int luaopen_perigee_core_secret(lua_State *L);
 int luaopen_perigee_core_server(lua_State *L);
 int luaopen_perigee_core_spend(lua_State *L);
