@@ -7,6 +7,7 @@ const luaL_Reg binding_modules[] = {
     {"perigee.core.config", luaopen_perigee_core_config},
     {"perigee.core.fs", luaopen_perigee_core_fs},
     {"perigee.core.http", luaopen_perigee_core_http},
+    {"perigee.core.journal", luaopen_perigee_core_journal},
     {"perigee.core.json", luaopen_perigee_core_json},
     {"perigee.core.jwt", luaopen_perigee_core_jwt},
     {"perigee.core.lock", luaopen_perigee_core_lock},

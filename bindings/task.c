@@ -3,6 +3,7 @@
 #include "host/luax.h"
 #include "host/task_internal.h"
 
+#include "bindings/journal.h"
 #include "bindings/modules.h"
 #include "host/mem.h"
 
@@ -236,7 +237,8 @@ static int l_counts(lua_State *L)
     lua_createtable(L, 0, 6);
     lua_pushinteger(L, (lua_Integer)vm->live_count);
     lua_setfield(L, -2, "tasks");
-    lua_pushinteger(L, (lua_Integer)(loop_handle_count(vm->sched->loop) - sched_http_handles(vm->sched)));
+    lua_pushinteger(L, (lua_Integer)(loop_handle_count(vm->sched->loop) - sched_http_handles(vm->sched) -
+                                     journal_handles(L)));
     lua_setfield(L, -2, "handles");
     lua_pushinteger(L, (lua_Integer)timers_count(vm->sched->timers));
     lua_setfield(L, -2, "timers");

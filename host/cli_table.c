@@ -38,6 +38,9 @@ static const struct cli_option run_options[] = {
      "leave otherwise)"},
     {"listen", 0, CLI_ADDRESS, "HOST:PORT", NULL, "where the receiver of callbacks listens"},
     {"public-url", 0, CLI_URL, "URL", NULL, "how services reach that receiver from outside"},
+    {"state", 0, CLI_TEXT, "DIR", NULL,
+     "where jobs, budgets and stored values are kept; ':memory:' keeps nothing (default: "
+     "~/.local/state/perigee, :memory: with --emulator)"},
     {"max-memory", 0, CLI_SIZE, "SIZE", NULL, "most memory the script may use, such as 512M"},
     {"max-step", 0, CLI_DURATION, "DURATION", NULL,
      "longest the script may compute without waiting (default: 10s)"},

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bindings/journal.h"
 #include "bindings/modules.h"
 #include "bindings/spend.h"
 #include "host/buf.h"
@@ -77,25 +78,35 @@ static int show_version(struct run *run, bool json)
     return ok ? RUN_OK : RUN_ERROR;
 }
 
+/* What all VMs of the process share. */
+struct engines {
+    struct journal *journal;
+    struct spend *spend;
+};
+
 static void install_engines(lua_State *L, void *ctx)
 {
-    spend_install(L, ctx);
+    const struct engines *engines = ctx;
+    journal_install(L, engines->journal);
+    spend_install(L, engines->spend);
 }
 
 static int run_program(struct run *run, const struct cli *cli, int argc, char **argv)
 {
     struct sched *sched = run_sched(run);
     struct spend_options spend_options = {.timers = sched_timers(sched), .random = sched_random(sched)};
-    struct spend *spend = spend_new(&spend_options);
+    struct engines engines = {.journal = journal_new(sched_loop(sched), sched_timers(sched)),
+                              .spend = spend_new(&spend_options)};
     struct run_config config = {.cli = cli,
                                 .argc = argc,
                                 .argv = argv,
                                 .modules = binding_modules,
                                 .install = install_engines,
-                                .ctx = spend};
+                                .ctx = &engines};
     int status = run_command(run, &config);
     run_close_vms(run);
-    spend_free(spend);
+    spend_free(engines.spend);
+    journal_free(engines.journal); /* last: what the others gave back on their way out is still written */
     return status;
 }
 

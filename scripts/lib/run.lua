@@ -31,6 +31,23 @@ local function apply_settings(config)
   if format then log.set_format(format) end
 end
 
+-- What a journal calls the process that a command is; who can do without one.
+local KINDS <const> = { run = "run", repl = "repl", daemon = "daemon" }
+local NEEDS_NO_STATE <const> = { run = true, check = true, emulator = true }
+
+--- Says where the journal is; nothing is opened or made before it is used.  With an emulator, and on virtual time,
+--- nothing is to be kept unless a place was named.
+local function place_journal(config)
+  local rehearsal = host.options.emulator or os.getenv "PERIGEE_VIRTUAL_TIME"
+  local place = ":memory:"
+  if config.option "state" or not rehearsal then
+    local ok, found = pcall(require("perigee.state").directory)
+    if not ok and not NEEDS_NO_STATE[host.options.command] then error(found, 0) end
+    place = ok and found or place -- no home, no state: a script runs all the same
+  end
+  require("perigee.core.journal").place { state = place, kind = KINDS[host.options.command] or "command" }
+end
+
 --- text: "5 CCD, 20 CNY"; source: where it was set.
 local function use_budget(text, source)
   if not text then return end
@@ -137,6 +154,7 @@ function run.start(given, services)
   config.start(host.options, host.option_names, host.read_option)
   local ok, err = pcall(apply_settings, config)
   if not ok and host.options.command ~= "check" then error(err, 0) end -- check tells it as what it has found
+  if ok then place_journal(config) end
   summary_file = ok and config.option "summary"
   if host.options.command == "emulator" then return run.show_emulator(host.options) end
   if host.options.command ~= "run" then
