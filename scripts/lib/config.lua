@@ -25,6 +25,9 @@ local sections = {
   sxwl = { "token", "token_file", "base_url", "prices" },
 }
 
+-- Tables of the file that the daemon reads (scripts/lib/daemon_settings.lua, notify.lua).
+local lists = { "notify", "policies" }
+
 -- Options that only make sense for one run, and are not read from the file.
 local not_in_file = { help = true, execute = true, emulator = true, env_file = true, seed = true, config = true, json = true }
 
@@ -58,6 +61,13 @@ end
 --- Sets a setting for this process, above everything else.
 function config.fix(name, value)
   fixed[name] = value
+end
+
+--- What the program itself has decided, to hand it to another VM: { name = value }.
+function config.fixed()
+  local copy = {}
+  for name, value in pairs(fixed) do copy[name] = value end
+  return copy
 end
 
 -- ---- the files ---------------------------------------------------------------------------------------------
@@ -100,6 +110,9 @@ local function check_file(path, file)
     known[#known + 1] = name
   end
   for name in pairs(option_names) do
+    known[#known + 1] = name
+  end
+  for _, name in ipairs(lists) do
     known[#known + 1] = name
   end
   table.sort(known)
