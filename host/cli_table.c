@@ -99,6 +99,17 @@ static const struct cli_option check_options[] = {
     {0},
 };
 
+static const struct cli_option spend_options[] = {
+    {"by", 0, CLI_CHOICE, "WHAT", "total|policy|job|tag|day|service|operation",
+     "one line for each of these (default: total)"},
+    {"since", 0, CLI_TEXT, "WHEN", NULL, "only calls from then on: a date (UTC) or an age such as 7d"},
+    {"until", 0, CLI_TEXT, "WHEN", NULL, "only calls before then"},
+    STATE_OPTION,
+    JSON_OPTION,
+    COMMON_OPTIONS,
+    {0},
+};
+
 const struct cli_command cli_commands[] = {
     {.name = "run",
      .usage = "[options] FILE [args…]",
@@ -196,6 +207,16 @@ const struct cli_command cli_commands[] = {
      .options = control_options,
      .least_words = 1,
      .most_words = 1},
+    {.name = "spend",
+     .usage = "[options]",
+     .summary = "what was spent, is held and is unknown, and what budgets leave",
+     .text =
+         "Reads the journal of the state directory, whether a daemon runs on it or not.  Budgets are those "
+         "of the\n"
+         "configuration and those that scripts have named.",
+     .options = spend_options,
+     .least_words = 0,
+     .most_words = 0},
     {.name = "status",
      .usage = "[options]",
      .summary = "what a running daemon does, has and complains of",
