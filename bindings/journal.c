@@ -240,6 +240,7 @@ static void call_describe(const struct op *op, struct buf *out)
 }
 
 static const struct op_type call_type = {.name = "journal.call",
+                                         .timed = true, /* where time is virtual */
                                          .abort = call_abort,
                                          .finish = call_finish,
                                          .release = call_release,

@@ -407,14 +407,14 @@ static size_t read_budgets(lua_State *L, struct budget **budgets)
 }
 
 /* spend.request{operation=, service=, account=, key=, price=, no_worst_case=, max_cost=,
- * max_cost_per_attempt=, budgets=, job=, attempt=, policy=, tags=, model=} -> a permit in state "intent";
- * raises `denied`.  tags: JSON */
+ * max_cost_per_attempt=, budgets=, job=, attempt=, policy=, tags=, model=, intent=} -> a permit in state
+ * "intent"; raises `denied`.  tags: JSON; intent: 32 hex digits that nobody has used, else drawn */
 static int l_request(lua_State *L)
 {
     static const char *const fields[] = {"operation", "service",       "account",  "key",
                                          "price",     "no_worst_case", "max_cost", "max_cost_per_attempt",
                                          "budgets",   "job",           "attempt",  "policy",
-                                         "tags",      "model",         NULL};
+                                         "tags",      "model",         "intent",   NULL};
     struct amount price, max_cost, per_attempt;
     struct budget *budgets[SPEND_BUDGETS_MAX];
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -430,6 +430,9 @@ static int l_request(lua_State *L)
     request.policy = luax_opt_string(L, 1, "spend.request", "policy", NULL, NULL);
     request.tags = luax_opt_string(L, 1, "spend.request", "tags", NULL, NULL);
     request.model = luax_opt_string(L, 1, "spend.request", "model", NULL, NULL);
+    request.intent = luax_opt_string(L, 1, "spend.request", "intent", NULL, NULL);
+    if (request.intent && (strlen(request.intent) != 32 || strspn(request.intent, "0123456789abcdef") != 32))
+        luax_invalid(L, "spend.request: intent must have 32 hex digits");
     request.attempt = luax_opt_integer(L, 1, "spend.request", "attempt", 0, 0, INT32_MAX);
     request.no_worst_case = luax_opt_boolean(L, 1, "spend.request", "no_worst_case", false);
     request.priced = opt_amount(L, "price", "spend.request: price", &price) != NULL;

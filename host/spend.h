@@ -190,6 +190,9 @@ struct spend_request {
     /* For the record; any may be NULL. */
     const char *job, *policy, *tags, *model; /* tags: JSON; model: what the price was estimated for */
     int64_t attempt;                         /* 0 = none */
+
+    const char *intent; /* 32 hex digits, for what must be named by its intent before it has a price; NULL =
+                         * drawn here */
 };
 
 /* Why a request was denied.  err.kind is ERR_DENIED and err.code one of

@@ -52,7 +52,10 @@ static struct permit *make_permit(struct spend *spend, const struct spend_reques
 struct permit *permit_new(struct spend *spend, const struct spend_request *request)
 {
     struct permit *permit = make_permit(spend, request);
-    random_hex(spend->random, permit->intent_id, sizeof permit->intent_id / 2);
+    if (request->intent)
+        snprintf(permit->intent_id, sizeof permit->intent_id, "%s", request->intent);
+    else
+        random_hex(spend->random, permit->intent_id, sizeof permit->intent_id / 2);
     permit->bookings =
         mem_alloc_array(spend->default_count + request->budget_count, sizeof *permit->bookings);
     for (size_t i = 0; i < request->budget_count; i++) add_booking(permit, request->budgets[i]);

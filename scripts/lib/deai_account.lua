@@ -79,7 +79,7 @@ local function login(client, state)
   end)
   if not ok then
     if errors.is(reply, "auth") then
-      local pause = state.refused and math.min(state.refused.pause * 2, LONGEST_PAUSE) or PAUSE
+      local pause = client.refused_pause or state.refused and math.min(state.refused.pause * 2, LONGEST_PAUSE) or PAUSE
       state.refused = { password = client.password, until_ = clock.now() + pause, pause = pause, err = reply }
       state.token = nil
     end

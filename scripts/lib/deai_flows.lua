@@ -64,18 +64,23 @@ end
 
 -- ---- training ----------------------------------------------------------------------------------------------------
 
+--- Calls take(row) for each job of the account, newest first, until it returns true or LIST_PAGES are read; raises.
+function flows.each_job(client, take)
+  for page = 1, LIST_PAGES do
+    local reply = service.call(client, "jobs", { pageNo = page, pageSize = 100 }, { timeout = 30 })
+    local rows = type(reply.data) == "table" and reply.data or {}
+    for _, row in ipairs(rows) do
+      if take(row) then return end
+    end
+    if #rows == 0 or page >= (reply.totalPages or math.huge) then return end
+  end
+end
+
 -- jobIDs of the jobs of that name; nil if the list cannot be read.
 local function jobs_named(client, name)
   local found = {}
-  local ok, err = pcall(function()
-    for page = 1, LIST_PAGES do
-      local reply = service.call(client, "jobs", { pageNo = page, pageSize = 100 }, { timeout = 30 })
-      local rows = type(reply.data) == "table" and reply.data or {}
-      for _, row in ipairs(rows) do
-        if row.jobName == name and row.jobID then found[row.jobID] = true end
-      end
-      if #rows == 0 or page >= (reply.totalPages or math.huge) then break end
-    end
+  local ok, err = pcall(flows.each_job, client, function(row)
+    if row.jobName == name and row.jobID then found[row.jobID] = true end
   end)
   if not ok and errors.is(err, "cancelled") then error(err, 0) end
   return ok and found or nil
@@ -118,9 +123,7 @@ end
 function flows.submit_job(client, fields, options, price, adopt)
   local name, key = fields.jobName, "train|" .. fields.jobName
   local before = jobs_named(client, name)
-  local reply, permit, err = service.pay(client, "create_job", fields, options, {
-    key = name, price = price, model = options.model,
-  })
+  local reply, permit, err = service.pay(client, "create_job", fields, options, { key = name, price = price })
   if reply then return reply.jobID, permit end
   local accepted = accepted_without_id(err)
   local job_id
@@ -159,7 +162,6 @@ function flows.train(client, t)
   core.check("deai", estimate, parts[1], { local_files = true, name = "deai.train" })
   local create = core.check("deai", "create_job", parts[2], { name = "deai.train" })
   local call = service.paid_options(options)
-  call.model = t.model
   if options.on_start then service.check_type("on_start", options.on_start, "function") end
   local timeout = service.seconds("deai.train: timeout", options.timeout, JOB_TIMEOUT)
   local draft_fields = flows.upload_files(client, estimate, parts[1], options)
@@ -199,8 +201,8 @@ function flows.shows_another(times, starts, since)
   return #left > 0 and left[#left] >= since
 end
 
--- Tells whether a start whose reply was lost shows in the list, beside the starts we know of.
-local function start_shows(client, job_id, since)
+--- A function that tells whether a start whose reply was lost shows in the list, beside the starts we know of.
+function flows.start_shows(client, job_id, since)
   local state = account.state(client)
   return function()
     local ok, reply = pcall(service.call, client, "inferences", { jobID = job_id, pageNo = 1, pageSize = 100 }, { timeout = 30 })
@@ -216,8 +218,8 @@ local function start_shows(client, job_id, since)
   end
 end
 
--- When a start on a job was sent and answered, in the service's time: what start_shows counts against.
-local function note_start(client, job_id, sent)
+--- When a start on a job was sent and answered, in the service's time: what start_shows counts against.
+function flows.note_start(client, job_id, sent)
   local state = account.state(client)
   local starts = state.starts[job_id] or {}
   local now = os.time() + state.skew
@@ -230,16 +232,14 @@ end
 --- the charge.
 function flows.submit_inference(client, fields, options, price)
   local since = os.time() + account.state(client).skew
-  local reply, permit, err = service.pay(client, "start_inference", fields, options, {
-    key = fields.jobID, price = price, model = "inference",
-  })
+  local reply, permit, err = service.pay(client, "start_inference", fields, options, { key = fields.jobID, price = price })
   if reply then
-    note_start(client, fields.jobID, since)
+    flows.note_start(client, fields.jobID, since)
     account.state(client).open[reply.infer_id] = permit
     return reply.infer_id
   end
   permit:close()
-  account.rest(client, "infer|" .. fields.jobID, start_shows(client, fields.jobID, since))
+  account.rest(client, "infer|" .. fields.jobID, flows.start_shows(client, fields.jobID, since))
   return service.raise(err, { jobID = fields.jobID })
 end
 
@@ -333,9 +333,9 @@ function flows.wait_inference(client, infer_id, options)
   end)
 end
 
--- What shows that a job is trained: a submission, or that it can price an inference on its own data.  The
--- second is asked also when the first cannot be.
-local function standard_probe(client, job_id, x_train)
+--- What shows that a job is trained: a submission, or that it can price an inference on its own data (x_train).  The
+--- second is asked also when the first cannot be.  One reading; raises.
+function flows.standard_probe(client, job_id, x_train)
   local reply, err = task.try(service.call, client, "submissions", { jobID = job_id, pageNo = 1, pageSize = 1 }, {})
   if reply and type(reply.data) == "table" and #reply.data > 0 then return "submission" end
   if not x_train then
@@ -363,7 +363,7 @@ function flows.wait_job(client, job_id, options)
     }, function()
       local by
       if probe then by = probe(client, job_id) and "probe" or nil
-      else by = standard_probe(client, job_id, options.x_train) end
+      else by = flows.standard_probe(client, job_id, options.x_train) end
       return by and { jobID = job_id, by = by } or nil
     end)
   end)

@@ -21,6 +21,8 @@ local service = {}
 local STATUS_RATE <const> = 5 -- status reads a second for each service, all clients together
 local MOST_LEFT <const> = 1000 -- jobs left behind that the end of a run can name
 local ANSWER_GRACE <const> = 15 -- seconds a paid request may still wait for its answer after a cancel
+-- What can be waited out: the service could not be asked, or did not make sense.
+local PASSING <const> = { network = true, timeout = true, http = true, parse = true, unavailable = true, tls = true }
 local FIRST_POLL <const>, POLL_FACTOR <const>, LAST_POLL <const>, POLL_JITTER <const> = 2, 1.5, 60, 0.2
 
 --- State shared by all clients of this VM under a name; `make` builds it the first time.
@@ -179,10 +181,8 @@ end
 
 -- ---- paid calls --------------------------------------------------------------------------------------------------
 
---- Options of a call that say what it may cost.  terms: {key=, price=, no_worst_case=, model=}.
+--- Options of a call that say what it may cost.  terms: {key=, price=, no_worst_case=}.
 local function request_permit(client, operation, options, terms)
-  local budgets = budget.collect(options.budget, client.budget)
-  require("perigee.balance").check(client, operation, terms.price, budgets)
   return spend.request {
     service = client.service,
     operation = operation,
@@ -190,10 +190,9 @@ local function request_permit(client, operation, options, terms)
     key = terms.key,
     price = terms.price,
     no_worst_case = terms.no_worst_case,
-    model = terms.model,
     max_cost = options.max_cost,
     max_cost_per_attempt = options.max_cost_per_attempt,
-    budgets = budgets,
+    budgets = budget.collect(options.budget, client.budget),
   }
 end
 
@@ -235,6 +234,27 @@ function service.pay_or_raise(client, operation, fields, options, terms)
   error(err, 0)
 end
 
+--- One create under a permit that the caller has: sent once, never again here.  Returns the reply; raises.  An error
+--- whose request had left has outcome "unknown"; `renewed` says that another try would go out with a new token.
+function service.send_once(client, operation, fields, permit, timeout)
+  client:authorize(operation)
+  local ok, reply, _, token = send_paid(client, operation, fields, { timeout = timeout }, permit, 1)
+  if ok then return reply end
+  if errors.is(reply) then
+    if permit:state() == "unknown" then
+      reply.outcome, reply.retryable, reply.intent = "unknown", false, permit:intent_id()
+    elseif errors.is(reply, "auth") then
+      reply.renewed = client:renew(token, reply)
+    end
+  end
+  error(reply, 0)
+end
+
+--- True for an error that says nothing about the call itself: the service could not be asked, or made no sense.
+function service.passes(err)
+  return errors.is(err) and (PASSING[err.kind] or err.retryable) or false
+end
+
 -- ---- uploads: progress without a callback in C ---------------------------------------------------------------------
 
 --- f(cell) while report(sent, total) is called some five times a second.
@@ -268,9 +288,6 @@ end
 local function jittered(seconds)
   return seconds * (1 + POLL_JITTER * (2 * clock.random() - 1))
 end
-
--- What can be waited out: the service could not be asked, or did not make sense.
-local PASSING <const> = { network = true, timeout = true, http = true, parse = true, unavailable = true, tls = true }
 
 -- "answer", "unreadable", or nil for an error that ends the wait.
 local function waits_out(options, err)

@@ -1,0 +1,363 @@
+-- supervisor.lua - sees durable jobs through, in `perigee run` and in the daemon.  -- internal
+--
+-- All that must survive is in the journal; here are tasks and a small entry for each job.  Jobs that run wait in one
+-- heap and are looked at by one task (supervisor_watch.lua); all other steps wait in a second one and are taken by a
+-- few workers, one at a time for each job.  What the services differ in is in the drivers (supervisor_sxwl.lua,
+-- supervisor_deai.lua).
+
+local book = require "perigee.supervisor_book"
+local clock = require "perigee.core.task"
+local ending = require "perigee.supervisor_end"
+local errors = require "perigee.error"
+local heap = require "perigee.supervisor_heap"
+local journal = require "perigee.core.journal"
+local log = require "perigee.log"
+local plan = require "perigee.supervisor_attempt"
+local recover = require "perigee.supervisor_recover"
+local sync = require "perigee.core.sync"
+local task = require "perigee.task"
+local watch = require "perigee.supervisor_watch"
+
+local supervisor = {}
+local methods = {}
+methods.__index = methods
+
+local WORKERS <const> = 16 -- steps that may be under way at once, the waits of policies included
+local TICK <const> = 2 -- seconds between looks for requests of other processes
+local CLAIM_EVERY <const> = 10 -- seconds between looks for jobs of dead processes
+local LONGEST <const> = 60 -- seconds that a wall time is believed to be so far away, whatever the clock does
+local AGAIN <const> = 10 -- seconds until a step that could not be made is tried again
+local WARN_AFTER <const> = 0.8 -- share of an approval's time after which its expiry is announced
+local DRAIN <const> = 20 -- seconds for requests that are under way
+
+-- ---- what the parts ask of the whole -----------------------------------------------------------------------------------
+
+--- The driver of a service, made when it is first needed.
+function methods:driver(name)
+  local driver = self.drivers[name]
+  if not driver then
+    driver = require("perigee.supervisor_" .. name).new(self.options.clients and self.options.clients[name])
+    self.drivers[name] = driver
+  end
+  return driver
+end
+
+--- What is known of a service's health.
+function methods:service_state(name)
+  local state = self.services[name]
+  if not state then
+    state = {}
+    self.services[name] = state
+  end
+  return state
+end
+
+--- A refused password: told once, until it is taken again.
+function methods:login_refused(name, err)
+  local state = self:service_state(name)
+  if state.login_told then return end
+  state.login_told = true
+  log.warn("supervisor.login_refused", { service = name, error = err.message })
+  book.emit(self, "login.refused", nil, { service = name, error = err.message })
+end
+
+--- The journal cannot be written: told once, until it can.
+function methods:unwritable(err)
+  if self.journal_told then return end
+  self.journal_told = true
+  log.error("supervisor.journal", { code = err.code, error = err.message })
+  book.emit(self, "journal.unwritable", nil, { code = err.code, error = err.message })
+end
+
+--- Something that should not have happened.
+function methods:report(entry, err)
+  log.error("supervisor.failed", { job = entry and entry.id, error = errors.is(err) and err.message or tostring(err) })
+end
+
+-- ---- when what is to be done ---------------------------------------------------------------------------------------------
+
+-- Seconds until a wall time; not believed to be further than a minute, since the clock may be set.
+local function until_wall(ms)
+  return math.min(math.max(0, (ms - book.wall()) / 1000), LONGEST)
+end
+
+local function first_of(...)
+  local first
+  for _, ms in ipairs { ... } do
+    if ms and (not first or ms < first) then first = ms end
+  end
+  return first
+end
+
+--- Puts an entry where its state says.  row: the job's, if it was just read.
+function methods:schedule(entry, row)
+  if not book.is_active(entry.state) then return book.drop(self, entry) end
+  local now = clock.now()
+  local again = entry.again
+  entry.again = nil
+  if again then return self:step_at(entry, now + again) end
+  if entry.ended then return self:step_at(entry, now) end
+  if entry.state == "running" then
+    if entry.heap == self.looks then return nil end
+    local first = entry.interval == nil and not entry.fresh
+    entry.fresh = nil
+    if first then self.looks:set(entry, now) else watch.later(self, entry, now) end
+    return self.look_bell.ring()
+  elseif entry.state == "unknown" then
+    return self:step_at(entry, now + (entry.looked_for and recover.pause(entry) or 0))
+  end
+  row = row or book.row(entry.id)
+  if not row then return book.drop(self, entry) end
+  local wall = book.wall()
+  if entry.state == "held" then
+    local at = first_of(row.expires_at, entry.deadline) or wall + LONGEST * 1000
+    return self:step_at(entry, now + until_wall(at))
+  elseif entry.state == "planned" then
+    return self:step_at(entry, now + until_wall(first_of(row.wake_at or wall, entry.deadline)))
+  end
+  return self:step_at(entry, now)
+end
+
+--- Has a step of the job taken at that time.
+function methods:step_at(entry, at)
+  self.steps:set(entry, at)
+  self.step_bell.ring()
+end
+
+--- Has a step of the job taken now.
+function methods:wake_step(entry)
+  self:step_at(entry, clock.now())
+end
+
+-- ---- steps -----------------------------------------------------------------------------------------------------------------
+
+-- A held job: its approval may be over, or soon.
+local function held(self, entry, row)
+  local wall = book.wall()
+  if entry.deadline and wall >= entry.deadline then return ending.expire(self, entry, row) end
+  if not row.expires_at then return nil end
+  if wall >= row.expires_at then
+    local final = book.insist(self, entry, {
+      state = "denied", reason = "nobody has approved it in time",
+      decisions = { book.decision("expire", "denied: nobody has approved it in time", { expires_at = row.expires_at }) },
+    })
+    return book.emit(self, "job.denied", final, { reason = final.reason, before = "held" })
+  end
+  local warn_at = row.changed_at + WARN_AFTER * (row.expires_at - row.changed_at)
+  if wall >= warn_at and not entry.warned then
+    entry.warned = true
+    book.emit(self, "approval.expiring", row, { expires_at = row.expires_at / 1000 })
+  elseif wall < warn_at then
+    entry.again = math.max(0.01, until_wall(math.floor(warn_at)))
+  end
+  return nil
+end
+
+local STEPS <const> = {
+  planned = plan.plan, held = held, submitting = recover.submitting, unknown = recover.reconcile,
+  running = function() end,
+}
+
+-- The lock under which a job's steps and requests follow each other.
+local function lock_of(self, id)
+  return task.lock(self.name .. "|" .. id)
+end
+
+local function take_step(self, entry)
+  local lock <close> = lock_of(self, entry.id) -- luacheck: ignore 211
+  if self.entries[entry.id] ~= entry then return end
+  local row = book.row(entry.id)
+  if not row then return book.drop(self, entry) end
+  if row.fence ~= entry.fence then return book.drop(self, entry) end
+  book.absorb(self, row)
+  if row.state == "running" and entry.ended then
+    if entry.ended.status == "expired" then ending.expire(self, entry, row) else ending.finish(self, entry, row, entry.ended) end
+  elseif book.is_active(row.state) then
+    entry.ended = nil
+    if row.state == "unknown" and entry.looked_for == nil then entry.looked_for = 0.5 end
+    STEPS[row.state](self, entry, row)
+  end
+end
+
+-- One step, its failures kept here; then the job goes back to a heap.
+local function work(self, entry)
+  local ok, err = pcall(take_step, self, entry)
+  if not ok and errors.is(err, "cancelled") then error(err, 0) end
+  if self.entries[entry.id] ~= entry then return end
+  if not ok then
+    if book.is_journal(err) then self:unwritable(err) else self:report(entry, err) end
+    entry.again = AGAIN
+  else
+    self.journal_told = nil
+  end
+  local scheduled, why = pcall(self.schedule, self, entry)
+  if scheduled then return end
+  if errors.is(why, "cancelled") then error(why, 0) end
+  self:step_at(entry, clock.now() + AGAIN)
+end
+
+-- Hands steps that are due to workers, as many as there are.
+local function dispatch(self)
+  while true do
+    local first, now = self.steps:peek(), clock.now()
+    if not first then
+      self.step_bell.sleep(3600)
+    elseif first.wake > now then
+      self.step_bell.sleep(first.wake - now)
+    else
+      local place = self.workers:acquire()
+      first = self.steps:peek()
+      if first and first.wake <= clock.now() then
+        self.steps:remove(first)
+        self.busy = self.busy + 1
+        task.spawn(function()
+          local done <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211
+            self.busy = self.busy - 1
+            place:release()
+            self.step_bell.ring()
+          end })
+          work(self, first)
+        end)
+      else
+        place:release()
+      end
+    end
+  end
+end
+
+-- ---- other processes -----------------------------------------------------------------------------------------------------
+
+local REQUESTS <const> = { stop = true, approve = true, deny = true, forget = true, adopt = true }
+
+local function serve_requests(self)
+  for _, row in ipairs(journal.call("job.asked", {})) do
+    local request = book.decoded(row.request)
+    local verb = request and REQUESTS[request.verb] and self.verbs[request.verb]
+    if verb then
+      local ok, err = task.try(verb, { id = row.id, remote_id = request.remote_id }, { who = request.who })
+      if not ok and err then log.warn("supervisor.request", { job = row.id, verb = request.verb, error = tostring(err) }) end
+    end
+  end
+end
+
+-- Requests of other processes, and, in the daemon, jobs that nobody has.
+local function tick(self)
+  local claim_at = 0
+  while true do
+    local ok, err = pcall(function()
+      if self.options.daemon and not self.draining and clock.now() >= claim_at then
+        claim_at = clock.now() + CLAIM_EVERY
+        recover.claim(self)
+      end
+      if next(self.entries) ~= nil then serve_requests(self) end
+    end)
+    if not ok then
+      if errors.is(err, "cancelled") then error(err, 0) end
+      if book.is_journal(err) then self:unwritable(err) else self:report(nil, err) end
+    end
+    task.sleep(TICK)
+  end
+end
+
+-- ---- starting and ending ---------------------------------------------------------------------------------------------------
+
+local instances = 0
+
+--- A supervisor that runs until stop() is called, or its VM ends.  options: ask(event, job) -> verdict, emit(event,
+--- data), url_for(job_id, attempt) -> URL, daemon, clients = { sxwl =, deai = } (default: of the configuration),
+--- unreachable_after and approval_after in seconds.
+function supervisor.new(options)
+  instances = instances + 1
+  local self = setmetatable({
+    name = ("perigee.supervisor.%d"):format(instances), options = options or {}, entries = {}, by_remote = {}, counts = {},
+    waiters = {}, drivers = {}, services = {}, looks = heap.new(), steps = heap.new(), look_bell = book.bell(),
+    step_bell = book.bell(), workers = sync.semaphore(WORKERS), busy = 0, sending = 0, readings = 0, pages = 0, retries = 0,
+    adopted = 0, rings = 0,
+  }, methods)
+  self.verbs = require "perigee.supervisor_verbs".new(self)
+  self.lock = function(id) return lock_of(self, id) end
+  self.task = task.detach(function()
+    local scope <close> = task.scope()
+    scope:spawn(watch.loop, self)
+    scope:spawn(dispatch, self)
+    scope:spawn(tick, self)
+  end)
+  return self
+end
+
+--- A callback came for the job: it is looked at soon.
+function methods:ring(id)
+  local entry = self.entries[id]
+  if not entry then return end
+  self.rings = self.rings + 1
+  if entry.state == "running" then
+    watch.ring(self, entry)
+  elseif entry.state == "unknown" then
+    entry.looked_for = 0.5
+    self:wake_step(entry)
+  end
+end
+
+--- Figures for metrics.
+function methods:figures()
+  local states = {}
+  for state, count in pairs(self.counts) do
+    if book.is_active(state) then states[state] = count end
+  end
+  local unreachable = {}
+  for name, state in pairs(self.services) do
+    if state.failing_since then unreachable[name] = clock.now() - state.failing_since end
+  end
+  return {
+    jobs = states, sending = self.sending, busy = self.busy, readings = self.readings, pages = self.pages, rings = self.rings,
+    retries = self.retries, adopted = self.adopted, unreachable = unreachable, draining = self.draining or false,
+  }
+end
+
+--- Takes nothing more, waits for requests that are under way, and hands the jobs to whoever comes next.
+function methods:drain(seconds)
+  self.draining = true
+  local deadline = clock.now() + (seconds or DRAIN)
+  while self.busy > 0 and clock.now() < deadline do task.sleep(0.05) end
+  self:stop()
+end
+
+--- Ends the supervision here; the jobs are nobody's from now on.
+function methods:stop()
+  self.draining = true
+  self.task:cancel "the supervisor ends"
+  task.try(self.task.wait, self.task)
+  local ids = {}
+  for id in pairs(self.entries) do ids[#ids + 1] = id end
+  table.sort(ids)
+  for _, id in ipairs(ids) do
+    if self.entries[id] then
+      task.try(journal.call, "job.release", { id = id })
+      book.drop(self, self.entries[id])
+    end
+  end
+end
+
+-- ---- the one of this VM --------------------------------------------------------------------------------------------------
+
+local present
+
+--- Starts the supervisor of this VM, or gives the one that runs.
+function supervisor.start(options)
+  present = present or supervisor.new(options)
+  return present
+end
+
+--- The verbs of the supervisor of this VM, which is started by the first.
+supervisor.verbs = setmetatable({}, { __index = function(_, name)
+  return supervisor.start().verbs[name]
+end })
+
+for _, name in ipairs { "ring", "figures", "drain" } do
+  supervisor[name] = function(...)
+    if present then return present[name](present, ...) end
+    return nil
+  end
+end
+
+return supervisor
