@@ -62,6 +62,27 @@ static const struct cli_option emulator_options[] = {
     {0},
 };
 
+static const struct cli_option jobs_options[] = {
+    STATE_OPTION,
+    {"status", 0, CLI_TEXT, "STATE", NULL, "list: only jobs in this state, such as running"},
+    {"service", 0, CLI_CHOICE, "SERVICE", "deai|sxwl", "list: only jobs of this service"},
+    {"policy", 0, CLI_TEXT, "POLICY", NULL, "list: only jobs of this policy"},
+    {"name", 0, CLI_TEXT, "NAME", NULL, "list: only jobs of this name"},
+    {"limit", 0, CLI_COUNT, "N", NULL, "list: at most so many (default: 50)"},
+    {"all", 'a', CLI_FLAG, NULL, NULL, "list: also jobs that ended more than a day ago"},
+    {"key", 0, CLI_TEXT, "KEY", NULL, "the key of the job, where JOB is a name"},
+    {"yes", 'y', CLI_FLAG, NULL, NULL, "forget: do not ask"},
+    JSON_OPTION,
+    COMMON_OPTIONS,
+    {0},
+};
+
+static const struct cli_option why_options[] = {
+    STATE_OPTION, {"key", 0, CLI_TEXT, "KEY", NULL, "the key of the job, where JOB is a name"},
+    JSON_OPTION,  COMMON_OPTIONS,
+    {0},
+};
+
 /* What commands to a running daemon take. */
 static const struct cli_option control_options[] = {
     STATE_OPTION,
@@ -73,6 +94,17 @@ static const struct cli_option control_options[] = {
 static const struct cli_option check_options[] = {
     {"config", 0, CLI_TEXT, "FILE", NULL, "check this configuration file too, and look settings up in it"},
     {"env-file", 0, CLI_TEXT, "FILE", NULL, "read variables from FILE (NAME=value lines)"},
+    JSON_OPTION,
+    COMMON_OPTIONS,
+    {0},
+};
+
+static const struct cli_option spend_options[] = {
+    {"by", 0, CLI_CHOICE, "WHAT", "total|policy|job|tag|day|service|operation",
+     "one line for each of these (default: total)"},
+    {"since", 0, CLI_TEXT, "WHEN", NULL, "only calls from then on: a date (UTC) or an age such as 7d"},
+    {"until", 0, CLI_TEXT, "WHEN", NULL, "only calls before then"},
+    STATE_OPTION,
     JSON_OPTION,
     COMMON_OPTIONS,
     {0},
@@ -124,6 +156,23 @@ const struct cli_command cli_commands[] = {
      .summary = "serve an emulator of both services",
      .text = "Prints the addresses and variables that point perigee at it, and runs until it is interrupted.",
      .options = emulator_options},
+    {.name = "jobs",
+     .usage = "[options] [list | sweep | WHAT JOB]",
+     .summary = "look at paid jobs, stop them, send them again",
+     .text =
+         "  list                   jobs that are active, or ended within a day\n"
+         "  show JOB               one job with its spec and result\n"
+         "  stop JOB               stop it at the service; Distributed AI cannot: it goes on and is billed\n"
+         "  retry JOB              send it again, as a new attempt\n"
+         "  adopt JOB REMOTE_ID    the job whose reply was lost is REMOTE_ID of the service\n"
+         "  forget JOB             an unknown job was not started: its money is free\n"
+         "  sweep                  paid work at the services that no job tracks\n\n"
+         "JOB is an id, the first digits of one, or a name.  What changes a job is done by the daemon, by "
+         "the\n"
+         "program that looks after it, or, where there is neither, at once.\n\n"
+         "Exit codes: 0 done, 1 it failed, 2 usage, 3 no journal or credentials, 4 no such job.",
+     .options = jobs_options,
+     .most_words = 3},
     {.name = "log-level",
      .usage = "[options] LEVEL",
      .summary = "change what a running daemon logs",
@@ -158,6 +207,16 @@ const struct cli_command cli_commands[] = {
      .options = control_options,
      .least_words = 1,
      .most_words = 1},
+    {.name = "spend",
+     .usage = "[options]",
+     .summary = "what was spent, is held and is unknown, and what budgets leave",
+     .text =
+         "Reads the journal of the state directory, whether a daemon runs on it or not.  Budgets are those "
+         "of the\n"
+         "configuration and those that scripts have named.",
+     .options = spend_options,
+     .least_words = 0,
+     .most_words = 0},
     {.name = "status",
      .usage = "[options]",
      .summary = "what a running daemon does, has and complains of",
@@ -167,5 +226,15 @@ const struct cli_command cli_commands[] = {
      .options = control_options,
      .least_words = 0,
      .most_words = 0},
+    {.name = "why",
+     .usage = "[options] JOB",
+     .summary = "tell what was decided about a job, and why",
+     .text =
+         "Every decision with the figures that led to it, its money, what comes next, and what one can do.\n"
+         "JOB is an id, the first digits of one, or a name.\n\n"
+         "Exit codes: 0 done, 2 usage, 3 no journal, 4 no such job.",
+     .options = why_options,
+     .least_words = 1,
+     .most_words = 1},
     {0},
 };

@@ -14,6 +14,7 @@ local settings = {
   ["deai.email"] = { variable = "DEAI_EMAIL" },
   ["deai.password"] = { variable = "DEAI_PASSWORD", secret = true },
   ["deai.base_url"] = { variable = "DEAI_BASE_URL" },
+  ["deai.check_balance"] = {},
   ["sxwl.token"] = { variable = "SXWL_TOKEN", secret = true },
   ["sxwl.base_url"] = { variable = "SXWL_BASE_URL" },
   ["sxwl.prices"] = {},
@@ -21,12 +22,20 @@ local settings = {
 
 -- Fields of the file that are not options of `perigee run`.
 local sections = {
-  deai = { "email", "password", "password_file", "base_url" },
+  deai = { "email", "password", "password_file", "base_url", "check_balance" },
   sxwl = { "token", "token_file", "base_url", "prices" },
 }
 
+-- Tables of the file that the daemon reads (scripts/lib/daemon_settings.lua, notify.lua).
+local lists = { "notify", "policies" }
+
+-- Fields of each of the file's budgets (perigee.budgets): those of budget.new, and whose calls it is for.
+local budget_fields = { "name", "total", "hour", "day", "week", "month", "tz", "utc_offset", "warn", "check_balance",
+  "policy", "tag" }
+
 -- Options that only make sense for one run, and are not read from the file.
-local not_in_file = { help = true, execute = true, emulator = true, env_file = true, seed = true, config = true, json = true }
+local not_in_file = { help = true, execute = true, emulator = true, env_file = true, seed = true, config = true, json = true,
+  by = true, since = true, ["until"] = true }
 
 -- How a missing credential is got.
 local advice = {
@@ -58,6 +67,13 @@ end
 --- Sets a setting for this process, above everything else.
 function config.fix(name, value)
   fixed[name] = value
+end
+
+--- What the program itself has decided, to hand it to another VM: { name = value }.
+function config.fixed()
+  local copy = {}
+  for name, value in pairs(fixed) do copy[name] = value end
+  return copy
 end
 
 -- ---- the files ---------------------------------------------------------------------------------------------
@@ -94,12 +110,39 @@ local function check_fields(path, tbl, known, prefix)
   end
 end
 
+local function check_budgets(path, list)
+  if list == nil then return end
+  if type(list) ~= "table" then fail("%s: budgets must be a list of tables", path) end
+  local count = 0
+  for _ in pairs(list) do
+    count = count + 1
+  end
+  if count ~= #list then fail("%s: budgets must be a list of tables, { { name = … }, … }", path) end
+  local names = {}
+  for i, one in ipairs(list) do
+    local where = ("budgets[%d]"):format(i)
+    if type(one) ~= "table" then fail("%s: %s must be a table, such as { name = \"team\", day = \"5 CCD\" }", path, where) end
+    check_fields(path, one, budget_fields, where .. ".")
+    for _, field in ipairs { "name", "policy", "tag" } do
+      local value = one[field]
+      if value ~= nil and (type(value) ~= "string" or value == "") then fail("%s: %s.%s must be a text", path, where, field) end
+    end
+    if not one.name then fail("%s: %s has no name, under which the journal keeps what it has spent", path, where) end
+    if one.policy and one.tag then fail("%s: %s is for a policy or for a tag, not both: write two", path, where) end
+    if names[one.name] then fail("%s: two budgets are named %s", path, one.name) end
+    names[one.name] = true
+  end
+end
+
 local function check_file(path, file)
-  local known = {}
+  local known = { "budgets" }
   for name in pairs(sections) do
     known[#known + 1] = name
   end
   for name in pairs(option_names) do
+    known[#known + 1] = name
+  end
+  for _, name in ipairs(lists) do
     known[#known + 1] = name
   end
   table.sort(known)
@@ -109,6 +152,7 @@ local function check_file(path, file)
     if value ~= nil and type(value) ~= "table" then fail("%s: %s must be a table", path, section) end
     if value then check_fields(path, value, sections[section], section .. ".") end
   end
+  check_budgets(path, file.budgets)
 end
 
 local function load_file()
@@ -271,6 +315,12 @@ function config.problems()
     if complaint then problems[#problems + 1] = ("%s: %s takes %s, not '%s'"):format(path, name, complaint, tostring(value)) end
   end
   return problems
+end
+
+--- The budgets of the file, as they are written there, and its path.
+function config.budgets()
+  local file, path = settings_file()
+  return file.budgets or {}, path
 end
 
 --- Blanks every secret known so far.

@@ -15,13 +15,14 @@ local Client = { __name = "perigee.deai.client" }
 Client.__index = Client
 
 local CLIENT_OPTIONS <const> = { "email", "password", "base_url", "budget", "timeout", "status_rate", "draft_rest",
-  "transport" }
+  "check_balance", "transport" }
 
 -- ---- making one ------------------------------------------------------------------------------------------------
 
 --- A client.  email, password and base_url default to the configuration (DEAI_EMAIL, DEAI_PASSWORD,
 --- DEAI_BASE_URL).  budget: for all its paid calls.  status_rate: status reads a second (5).
---- draft_rest: seconds a jobName or jobID rests after an unclear failure (60).
+--- draft_rest: seconds a jobName or jobID rests after an unclear failure (60).  check_balance: look at the balance
+--- before each paid call.
 function deai.client(options)
   options = service.check_options("deai.client", options, CLIENT_OPTIONS)
   local email = service.setting(options.email, "deai.email", true)
@@ -36,6 +37,9 @@ function deai.client(options)
     transport = options.transport,
     status_rate = service.rate("deai.client: status_rate", options.status_rate),
   })
+  if options.check_balance ~= nil then
+    client.check_balance = service.check_type("deai.client: check_balance", options.check_balance, "boolean")
+  end
   core.secret(password)
   client.password = password
   client.draft_rest = service.seconds("deai.client: draft_rest", options.draft_rest, 60)

@@ -123,7 +123,9 @@ end
 function flows.submit_job(client, fields, options, price, adopt)
   local name, key = fields.jobName, "train|" .. fields.jobName
   local before = jobs_named(client, name)
-  local reply, permit, err = service.pay(client, "create_job", fields, options, { key = name, price = price })
+  local reply, permit, err = service.pay(client, "create_job", fields, options, {
+    key = name, price = price, model = options.model,
+  })
   if reply then return reply.jobID, permit end
   local accepted = accepted_without_id(err)
   local job_id
@@ -162,6 +164,7 @@ function flows.train(client, t)
   core.check("deai", estimate, parts[1], { local_files = true, name = "deai.train" })
   local create = core.check("deai", "create_job", parts[2], { name = "deai.train" })
   local call = service.paid_options(options)
+  call.model = t.model
   if options.on_start then service.check_type("on_start", options.on_start, "function") end
   local timeout = service.seconds("deai.train: timeout", options.timeout, JOB_TIMEOUT)
   local draft_fields = flows.upload_files(client, estimate, parts[1], options)
@@ -232,7 +235,9 @@ end
 --- the charge.
 function flows.submit_inference(client, fields, options, price)
   local since = os.time() + account.state(client).skew
-  local reply, permit, err = service.pay(client, "start_inference", fields, options, { key = fields.jobID, price = price })
+  local reply, permit, err = service.pay(client, "start_inference", fields, options, {
+    key = fields.jobID, price = price, model = "inference",
+  })
   if reply then
     flows.note_start(client, fields.jobID, since)
     account.state(client).open[reply.infer_id] = permit

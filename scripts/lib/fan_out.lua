@@ -111,7 +111,11 @@ local function count_earlier(run, item, paid, unknown)
 end
 
 local function join_budgets(run)
-  run.budgets = budget.collect(run.options.budget, run.client.budget)
+  run.budgets = {}
+  for _, b in ipairs(budget.collect(run.options.budget, run.client.budget)) do
+    -- A durable one knows from the journal what the runs before have paid.
+    if not b:durable() then run.budgets[#run.budgets + 1] = b end
+  end
   for _, b in ipairs(run.budgets) do counted[b] = counted[b] or {} end
 end
 

@@ -2,7 +2,7 @@
 --
 -- One shape everywhere: a verb, and one plain table of arguments.  In a policy's VM the supervisor is behind the
 -- link, under "jobs.<verb>"; the control socket offers the same names.  Elsewhere it runs in this VM, from the
--- first job that is submitted.
+-- first call.
 
 local backend = {}
 
@@ -37,28 +37,24 @@ function backend.over(peer)
   return { call = function(verb, args) return peer:call("jobs." .. verb, args or {}) end, remote = true }
 end
 
-local started = false
+-- The supervisor of this VM, which begins with the first call.
+local function here(who)
+  local handlers = backend.handlers(require("perigee.supervisor").verbs, { who = who })
+  return { call = function(verb, args) return handlers["jobs." .. verb](args) end }
+end
 
--- The supervisor of this VM; it begins to work with the first job.
-local function here()
+--- One call in a process that does nothing else: what it took over is let go of at the end.
+function backend.once(verb, args, who)
   local supervisor = require "perigee.supervisor"
-  local handlers = backend.handlers(supervisor.verbs, { who = "run" })
-  return {
-    call = function(verb, args)
-      if verb == "submit" and not started then
-        supervisor.start {}
-        started = true
-      end
-      return handlers["jobs." .. verb](args)
-    end,
-  }
+  local ending <close> = setmetatable({}, { __close = function() supervisor.drain() end }) -- luacheck: ignore 211
+  return here(who or "a command").call(verb, args)
 end
 
 --- The backend of this VM.
 function backend.find()
   local link = package.loaded["perigee.link"]
   if link and link.upstream then return backend.over(link.upstream) end
-  return here()
+  return here "the script"
 end
 
 return backend

@@ -7,7 +7,7 @@ local time = require "perigee.time"
 
 local words = {}
 
-local SHORT <const> = 8 -- digits of an id that people see
+local SHORT <const> = 12 -- digits of an id that people see: all of it
 words.STATES = { "planned", "denied", "held", "submitting", "running", "unknown", "succeeded", "failed", "stopped", "expired" }
 local ACTIVE <const> = { planned = true, held = true, submitting = true, running = true, unknown = true }
 
@@ -35,7 +35,7 @@ function words.short(job)
   return (type(job) == "table" and job.id or tostring(job)):sub(1, SHORT)
 end
 
---- `"train", key "monday" (1a2b3c4d)`
+--- `"train", key "monday" (1a2b3c4d5e6f)`
 function words.identity(job)
   local text = ('"%s"'):format(job.name)
   if job.key and job.key ~= "" then text = ('%s, key "%s"'):format(text, job.key) end

@@ -75,6 +75,22 @@ function policy.give_up(why)
   return { decision = "give_up", why = reason("policy.give_up", why) }
 end
 
+--- What options of retry.new say about a job that has failed: one more attempt, with a growing delay, or none.
+function policy.retry_of(options, job)
+  local rules = require("perigee.retry").new(options)
+  local failure = job.error or {}
+  local err = errors.new { kind = failure.kind or "job_failed", code = failure.code, message = failure.message or "the job failed" }
+  if err.kind == "invalid" or not rules.wants(err, job.attempt) then
+    return policy.give_up(("an error of kind %s is not to be repeated"):format(err.kind))
+  end
+  if job.attempt >= rules.attempts then return policy.give_up(("all %d attempts are used"):format(rules.attempts)) end
+  local delay = rules:delay(job.attempt)
+  if job.created_at and os.time() - job.created_at + delay > rules.elapsed then
+    return policy.give_up(("another attempt would start later than %g s after the job was submitted"):format(rules.elapsed))
+  end
+  return policy.retry { after = delay }
+end
+
 --- What a hook has returned, read: nil where it decides nothing, else the decision.  Raises `invalid` for what this
 --- event cannot be answered with.
 function policy.decision(event, value)

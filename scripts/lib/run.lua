@@ -76,6 +76,7 @@ local function apply_limits(config)
   if step then host.set_step_limit(step) end
   if config.option "require_budget" then require("perigee.core.spend").require_budget() end
   use_budget(config.option "budget")
+  if #config.budgets() > 0 then require("perigee.budgets").install() end
 end
 
 --- Points both clients at the emulator.

@@ -181,8 +181,10 @@ end
 
 -- ---- paid calls --------------------------------------------------------------------------------------------------
 
---- Options of a call that say what it may cost.  terms: {key=, price=, no_worst_case=}.
+--- Options of a call that say what it may cost.  terms: {key=, price=, no_worst_case=, model=}.
 local function request_permit(client, operation, options, terms)
+  local budgets = budget.collect(options.budget, client.budget)
+  require("perigee.balance").check(client, operation, terms.price, budgets)
   return spend.request {
     service = client.service,
     operation = operation,
@@ -190,9 +192,10 @@ local function request_permit(client, operation, options, terms)
     key = terms.key,
     price = terms.price,
     no_worst_case = terms.no_worst_case,
+    model = terms.model,
     max_cost = options.max_cost,
     max_cost_per_attempt = options.max_cost_per_attempt,
-    budgets = budget.collect(options.budget, client.budget),
+    budgets = budgets,
   }
 end
 

@@ -61,6 +61,22 @@ local function left_behind()
   return service and service.left_behind() or {}
 end
 
+-- Models whose charges are this far from their estimates are told of.
+local TELLING <const> = 0.05
+
+--- What the journal knows of charges beside estimates, as far as there is something to say; asked for at the end of a
+--- run that has settled something.
+local function estimates()
+  local journal = package.loaded["perigee.core.journal"]
+  if spend().settled == 0 or not journal or not journal.status().open then return nil end
+  local ok, rows = pcall(require("perigee.task").deadline, 2, require("perigee.spend_report").ratios)
+  local list = {}
+  for _, row in ipairs(ok and rows or {}) do
+    if row.ratio and math.abs(row.ratio - 1) >= TELLING then list[#list + 1] = row end
+  end
+  return #list > 0 and list or nil
+end
+
 --- All figures: { calls=, failed=, retries=, denied=, denied_by=, unpriced=, unknown=, slowest=, money= }
 function summary.collect()
   local asked, paid = calls(), spend()
@@ -146,6 +162,7 @@ function summary.render(all)
     end
     indent(out, summary.columns(money, { false, true, true, true }))
   end
+  if all.estimates then indent(out, require("perigee.spend_report").ratio_lines(all.estimates)) end
   return table.concat(out, "\n") .. "\n"
 end
 
@@ -191,6 +208,7 @@ function summary.json(all)
     ungoverned = all.ungoverned,
     unknown_outcomes = all.unknown,
     slowest = all.slowest,
+    estimates = all.estimates,
     left_behind = #all.left_behind > 0 and all.left_behind or nil,
     spent = by_currency(all.money, "spent"),
     held = by_currency(all.money, "held"),
@@ -223,7 +241,7 @@ end
 --- exit code: a run that went well but for its file has failed.
 function summary.close(options)
   local all = summary.collect()
-  all.elapsed, all.exit_code = options.elapsed, options.exit_code
+  all.elapsed, all.exit_code, all.estimates = options.elapsed, options.exit_code, estimates()
   if options.file and not write_file(options.file, summary.json(all)) and all.exit_code == 0 then all.exit_code = 1 end
   if all.calls > 0 and not term.is_quiet() then term.write("err", summary.render(all), true) end
   term.write("err", summary.render_left_behind(all.left_behind), true)

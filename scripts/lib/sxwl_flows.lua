@@ -37,7 +37,7 @@ end
 function flows.submit(client, fields, options)
   local worst, missing = price.worst_case(client.prices, fields)
   local reply, permit = service.pay_or_raise(client, "create_job", fields, options, {
-    key = fields.gpuType, price = worst, no_worst_case = missing == "bound",
+    key = fields.gpuType, price = worst, no_worst_case = missing == "bound", model = fields.gpuType,
   })
   client.jobs_seen[reply.job_id] = {
     created = clock.now(),

@@ -1,5 +1,6 @@
--- cost_gate: nothing is submitted whose price is above a limit, or is not known.
+-- cost_gate: no job starts whose price is above a limit, or is not known; what is dear waits for a person.
 --
+--   perigee daemon cost_gate.lua
 --   perigee run scripts/policies/cost_gate.lua -- max_cost="0.05 CCD" jobName=digits model=CNN \
 --     x_train=x.csv y_train=y.csv train_shard=0.8 category=10 …
 --
@@ -8,33 +9,32 @@
 local amount = require "perigee.amount"
 local budget = require "perigee.budget"
 local errors = require "perigee.error"
+local policy = require "perigee.policy"
 local policy_args = require "perigee.policy_args"
+
+-- For one job, in each currency: up to `allow` it may go, up to `hold` a person decides, above that it may not.
+local LIMITS = { CCD = { allow = "1 CCD", hold = "5 CCD" }, CNY = { allow = "50 CNY", hold = "200 CNY" } }
+local ANSWER_WITHIN = "12h" -- a held job that nobody has answered by then is denied
 
 local USAGE = 'usage: cost_gate.lua -- max_cost="0.05 CCD" jobName=… model=CNN|LSTM x_train=… (fields of deai:train)'
 
-local policy = {
+local gate = {
   name = "cost_gate",
-  max_cost = { "1 CCD", "50 CNY" }, -- for one job, in each currency
-  budget = { day = { "5 CCD", "200 CNY" } },
+  budget = { day = { "20 CCD", "800 CNY" } },
   on = {},
 }
 
-function policy.applies()
-  return true
-end
-
 -- Deny beats everything, and an error in this hook is a denial too.
-policy.on["job.submit"] = function(job)
-  if job.price == nil then return { decision = "deny", why = "its price is not known" } end
+gate.on["job.submit"] = function(job)
+  if job.price == nil then return policy.deny "its price is not known" end
   local price = amount(job.price)
-  for _, text in ipairs(policy.max_cost) do
-    local limit = amount(text)
-    if limit:currency() == price:currency() then
-      if price <= limit then return { decision = "allow" } end
-      return { decision = "deny", why = ("its price is %s, and the limit %s"):format(price, limit) }
-    end
+  local limit = LIMITS[price:currency()]
+  if not limit then return policy.deny("there is no limit in " .. price:currency()) end
+  if price <= amount(limit.allow) then return policy.allow() end
+  if price <= amount(limit.hold) then
+    return policy.hold(("its price is %s, and without asking it may be %s"):format(price, limit.allow), { expires = ANSWER_WITHIN })
   end
-  return { decision = "deny", why = "there is no limit in " .. price:currency() }
+  return policy.deny(("its price is %s, and the limit %s"):format(price, limit.hold))
 end
 
 local TEXTS = { jobName = true, model = true, x_train = true, y_train = true }
@@ -52,11 +52,11 @@ local function training(given)
     end
   end
   fields.max_cost = given.max_cost
-  return deai.client { budget = budget.new(policy.budget) }, fields
+  return deai.client { budget = budget.new(gate.budget) }, fields
 end
 
 --- By hand: one training of Distributed AI.  Returns what deai:train returns.
-function policy.run(args)
+function gate.run(args)
   local given, words = policy_args.read(args, {
     usage = USAGE, needs = { "max_cost", "jobName", "model", "x_train" }, anything = true,
   })
@@ -67,4 +67,4 @@ function policy.run(args)
   return job
 end
 
-return policy
+return gate

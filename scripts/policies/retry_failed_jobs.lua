@@ -1,5 +1,6 @@
 -- retry_failed_jobs: a GPU job that fails is submitted again, a few times, for no more than max_cost in all.
 --
+--   perigee daemon retry_failed_jobs.lua
 --   perigee run scripts/policies/retry_failed_jobs.lua -- job.lua [max_cost="30 CNY"] [attempts=3]
 --
 -- job.lua returns the fields of sxwl:run, and the prices to reckon with:
@@ -7,33 +8,30 @@
 
 local budget = require "perigee.budget"
 local errors = require "perigee.error"
+local policy = require "perigee.policy"
 local policy_args = require "perigee.policy_args"
 local retry = require "perigee.retry"
 
 local USAGE = 'usage: retry_failed_jobs.lua -- job.lua [max_cost="30 CNY"] [attempts=3]'
 
-local policy = {
+local again = {
   name = "retry_failed_jobs",
   budget = { day = "200 CNY" },
   retry = { attempts = 3, base = "10s", cap = "10m", on = { "job_failed", "retryable" }, service = "sxwl" },
   on = {},
 }
 
-function policy.applies(job)
+function again.applies(job)
   return job.service == "sxwl"
 end
 
--- Decisions are plain data: hooks run in a VM of their own.
-policy.on["job.failed"] = function(job)
-  if job.attempt >= policy.retry.attempts then
-    return { decision = "give_up", why = ("it failed %d times"):format(job.attempt) }
-  end
-  return { decision = "retry", after = retry.new(policy.retry):delay(job.attempt) }
+again.on["job.failed"] = function(job)
+  return policy.retry_of(again.retry, job)
 end
 
--- An unknown outcome is never submitted again: the first job may be running.
-policy.on["job.unknown"] = function()
-  return { decision = "hold", why = "its create may have been executed; look before it is submitted again" }
+-- An unknown outcome is never submitted again by itself: the first job may be running.
+again.on["job.unknown"] = function()
+  return policy.hold "its create may have been executed; look before it is submitted again"
 end
 
 local function load_job(path)
@@ -50,19 +48,19 @@ end
 
 local function retry_options(given)
   local options = {}
-  for name, value in pairs(policy.retry) do options[name] = value end
+  for name, value in pairs(again.retry) do options[name] = value end
   options.attempts = policy_args.integer(given, "attempts", options.attempts)
   options.max_cost = given.max_cost
   return options
 end
 
 --- By hand: submits one job and sees it through.  Returns what sxwl:run returns.
-function policy.run(args)
+function again.run(args)
   local given, words = policy_args.read(args, { usage = USAGE, takes = { "max_cost", "attempts" } })
   if #words ~= 1 then errors.invalid("name one job file\n" .. USAGE) end
   local fields, prices = load_job(words[1])
   fields.max_cost = fields.max_cost or given.max_cost
-  local client = require("perigee.sxwl").client { prices = prices, budget = budget.new(policy.budget) }
+  local client = require("perigee.sxwl").client { prices = prices, budget = budget.new(again.budget) }
   local result = retry.new(retry_options(given)):run(function(try)
     if try.last_error then
       print(("attempt %d: %s"):format(try.attempt, try.last_error.message))
@@ -73,4 +71,4 @@ function policy.run(args)
   return result
 end
 
-return policy
+return again

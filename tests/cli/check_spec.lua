@@ -112,6 +112,18 @@ describe("perigee check", function()
     has(found('return { name = require "mine" }', {}, { ["mine.lua"] = "return (" }), "mine.lua:1:")
   end)
 
+  it("takes a ready policy that a file changes, and the ready ones themselves", function()
+    local file = 'local p = require "perigee.policies.cost_gate" p.name = p.name .. "_of_mine" return p'
+    local result = check({ ["a.lua"] = file, ["b.lua"] = file:gsub("mine", "yours") }, { "a.lua", "b.lua" })
+    assert.equal(0, result.status, result.stdout)
+    has(result.stdout, "(cost_gate_of_mine): fine")
+    has(result.stdout, "(cost_gate_of_yours): fine")
+    result = spawn.run({ "check", "scripts/policies/cost_gate.lua", "scripts/policies/fan_out_inference.lua",
+      "scripts/policies/retry_failed_jobs.lua" }, { env = CREDENTIALS })
+    assert.equal(0, result.status, result.stdout)
+    has(result.stdout, "schedule new_inputs: every 15m")
+  end)
+
   it("names a budget that nothing counts against", function()
     has(found 'return { name = "x", budget = { day = "5 CCD" } }', "the budget is never used")
     has(found 'return { name = "x", budget = { day = "5 CCD" }, on = { ["policy.stale"] = print } }', "the budget is never used")

@@ -39,7 +39,7 @@ describe("a VM of its own", function()
     assert.is_true(status.ended)
     assert.is_true(status.ok)
     assert.equal(0, status.memory)
-    assert.is_true(status.peak > 100000)
+    assert.is_true(status.peak > 10000)
   end)
 
   it("tells the error its main raised, with the traceback", function()

@@ -3,6 +3,7 @@ local deai = require "perigee.deai"
 local emulator_server = require "perigee.emulator.server"
 local fs = require "perigee.fs"
 local helper = require "tests.helper"
+local policies = require "perigee.policy"
 local proc = require "perigee.proc"
 
 local FOLDER = "scripts/policies/"
@@ -30,11 +31,11 @@ end
 
 describe("every ready policy", function()
   for _, name in ipairs { "retry_failed_jobs", "cost_gate", "fan_out_inference" } do
-    it("returns its table, and does nothing else: " .. name, function()
+    it("returns a table in which nothing is wrong, and does nothing else: " .. name, function()
       local policy = load_policy(name)
 
       assert.equal(name, policy.name)
-      assert.equal("function", type(policy.applies))
+      assert.same({}, policies.check(policy))
       assert.equal("function", type(policy.run))
       assert.equal("table", type(policy.budget))
       assert.is_truthy(next(policy.on))
@@ -53,12 +54,28 @@ describe("every ready policy", function()
 end)
 
 describe("retry_failed_jobs", function()
-  it("decides to retry until the attempts are used up, and never an unknown job", function()
+  local function failed(kind, attempt)
+    return load_policy "retry_failed_jobs".on["job.failed"] { attempt = attempt, error = { kind = kind, message = "it failed" } }
+  end
+
+  it("decides to retry, later each time, until the attempts are used up", function()
+    local first = policies.decision("job.failed", failed("job_failed", 1))
+    assert.equal("retry", first.decision)
+    assert.is_true(first.after >= 0 and first.after <= 10)
+    assert.equal("retry", failed("job_failed", 2).decision)
+    assert.equal("give_up", failed("job_failed", 3).decision)
+    assert.equal("all 3 attempts are used", failed("job_failed", 3).why)
+  end)
+
+  it("gives up at once where another attempt changes nothing", function()
+    assert.equal("give_up", failed("invalid", 1).decision)
+    assert.equal("give_up", failed("funds", 1).decision)
+  end)
+
+  it("never repeats an unknown job, and leaves other services alone", function()
     local policy = load_policy "retry_failed_jobs"
 
-    assert.equal("retry", policy.on["job.failed"]({ attempt = 1 }).decision)
-    assert.equal("give_up", policy.on["job.failed"]({ attempt = 3 }).decision)
-    assert.equal("hold", policy.on["job.unknown"]({}).decision)
+    assert.equal("hold", policies.decision("job.unknown", policy.on["job.unknown"] {}).decision)
     assert.is_true(policy.applies { service = "sxwl" })
     assert.is_false(policy.applies { service = "deai" })
   end)
@@ -89,13 +106,18 @@ describe("retry_failed_jobs", function()
 end)
 
 describe("cost_gate", function()
-  it("denies what is too dear, has no price, or is in a currency without a limit", function()
-    local submit = load_policy "cost_gate".on["job.submit"]
+  it("allows, holds for a person, or denies, by price", function()
+    local function submit(price) return policies.decision("job.submit", load_policy "cost_gate".on["job.submit"] { price = price }) end
 
-    assert.equal("allow", submit({ price = "1 CCD" }).decision)
-    assert.equal("deny", submit({ price = "1.000000000000000001 CCD" }).decision)
-    assert.equal("deny", submit({}).decision)
-    assert.equal("deny", submit({ price = "1 USD" }).decision)
+    assert.equal("allow", submit("1 CCD").decision)
+    local held = submit "1.000000000000000001 CCD"
+    assert.equal("hold", held.decision)
+    assert.equal(12 * 3600, held.expires)
+    assert.equal("its price is 1.000000000000000001 CCD, and without asking it may be 1 CCD", held.why)
+    assert.equal("deny", submit("5.000000000000000001 CCD").decision)
+    assert.equal("allow", submit("50 CNY").decision)
+    assert.equal("its price is not known", submit(nil).why)
+    assert.equal("there is no limit in USD", submit("1 USD").why)
   end)
 
   it("trains what is within the limit, and nothing above it: exit code 4", function()
@@ -119,6 +141,82 @@ describe("cost_gate", function()
 end)
 
 describe("fan_out_inference", function()
+  -- The policy with what it would submit collected in a list, and jobs that are there already.
+  local function with_jobs(there)
+    local submitted, real = {}, package.loaded["perigee.jobs"]
+    package.loaded["perigee.jobs"] = {
+      submit = function(t) submitted[#submitted + 1] = t end,
+      list = function() return there or {} end,
+    }
+    finally(function() package.loaded["perigee.jobs"] = real end)
+    return submitted
+  end
+
+  -- A folder of inputs; the variables are those of the environment of the whole run, so the policy reads them from here.
+  local function with_folders(variables)
+    local env = require "perigee.env"
+    local get = env.get
+    env.get = function(name, ...) -- luacheck: ignore 122
+      if variables[name] ~= nil then return variables[name] end
+      return get(name, ...)
+    end
+    return function() env.get = get end -- luacheck: ignore 122
+  end
+
+  local function inputs()
+    local dir = helper.tmpdir()
+    fs.write(dir .. "/a.csv", "one")
+    fs.write(dir .. "/b.csv", "two")
+    fs.write(dir .. "/copy-of-a.csv", "one")
+    fs.write(dir .. "/.hidden", "three")
+    fs.mkdir(dir .. "/folder")
+    return dir
+  end
+
+  it("submits each file of its folder under a key made of its content", function()
+    local submitted, dir = with_jobs(), inputs()
+    local restore = with_folders { FAN_OUT_FOLDER = dir, FAN_OUT_JOB = "7712" }
+    local ok, err = pcall(load_policy "fan_out_inference".schedules[1].run, {})
+    restore()
+
+    assert.is_true(ok, tostring(err))
+    assert.equal(3, #submitted)
+    assert.equal("7712/" .. fs.sha256_text "one", submitted[1].key)
+    assert.equal(submitted[1].key, submitted[3].key)
+    assert.same({ jobID = "7712", file = dir .. "/a.csv" }, submitted[1].spec)
+    assert.equal("finished", submitted[1].attach)
+    assert.equal("0.1 CCD", submitted[1].max_cost)
+    assert.is_string(require("perigee.job_spec").prepare(submitted[1]).hash)
+  end)
+
+  it("starts when a training with its tag succeeds, on that training", function()
+    local training = { service = "deai", kind = "train", tags = { "fan_out" }, remote_id = "99" }
+    local submitted, dir = with_jobs { { kind = "train", tags = {}, remote_id = "98" }, training }, inputs()
+    local restore = with_folders { FAN_OUT_FOLDER = dir, FAN_OUT_JOB = "7712" }
+    local policy = load_policy "fan_out_inference"
+    assert.is_true(policy.applies(training))
+    assert.is_false(policy.applies { service = "deai", kind = "train", tags = {} })
+    pcall(policy.on["job.succeeded"], training)
+    restore()
+
+    assert.equal(3, #submitted)
+    assert.equal("99", submitted[1].spec.jobID)
+  end)
+
+  it("writes the result of each input beside its name, and holds what may have been started", function()
+    local dir = helper.tmpdir()
+    local restore = with_folders { FAN_OUT_RESULTS = dir }
+    local policy = load_policy "fan_out_inference"
+    pcall(policy.on["job.succeeded"], {
+      kind = "infer", id = "1a2b", cost = "0.01 CCD", result = { result = "7" }, spec = { data_path = { ["$file"] = "/in/a.csv" } },
+    })
+    restore()
+
+    assert.same({ file = "/in/a.csv", job = "1a2b", cost = "0.01 CCD", result = { result = "7" } },
+      require("perigee.json").decode(fs.read(dir .. "/a.csv.json")))
+    assert.equal("hold", policies.decision("job.unknown", policy.on["job.unknown"] {}).decision)
+  end)
+
   it("does what the budget allows, ends with exit code 6, and goes on in the next run", function()
     local emulator = with_emulator { seed = 1, speed = 1000000 }
     local client = deai.client {

@@ -6,7 +6,7 @@ local jobs = require "perigee.jobs"
 local log = require "perigee.log"
 local task = require "perigee.task"
 
-local ID <const> = "1a2b3c4d5e6f708192a3b4c5d6e7f809"
+local ID <const> = "1a2b3c4d5e6f"
 
 local function gpu_job(changes, spec)
   local fields = {
@@ -75,7 +75,7 @@ describe("perigee.jobs", function()
     assert.equal("周一", prepared.key)
     assert.equal("0.5 CNY", tostring(job.cost))
     assert.equal(require("perigee.amount") "5 CNY", job.price)
-    assert.equal('job "train", key "周一" (1a2b3c4d): succeeded, attempt 2 of 3, 0.5 CNY', tostring(job))
+    assert.equal('job "train", key "周一" (1a2b3c4d5e6f): succeeded, attempt 2 of 3, 0.5 CNY', tostring(job))
   end)
 
   it("says which options of an attached job stay those of the first submit", function()
@@ -98,10 +98,10 @@ describe("perigee.jobs", function()
 
     assert.equal("other_spec", err.code)
     assert.same({ "gpuNumber", "runCommand" }, err.differing)
-    assert.truthy(err.message:find('there is a job "train" (1a2b3c4d) with another spec (other: gpuNumber, runCommand)', 1, true),
+    assert.truthy(err.message:find('there is a job "train" (1a2b3c4d5e6f) with another spec (other: gpuNumber, runCommand)', 1, true),
       err.message)
     assert.truthy(err.message:find("under another key", 1, true))
-    assert.truthy(err.message:find("perigee jobs stop 1a2b3c4d", 1, true))
+    assert.truthy(err.message:find("perigee jobs stop 1a2b3c4d5e6f", 1, true))
   end)
 
   it("says what to do about a job that has ended", function()
@@ -138,7 +138,7 @@ describe("perigee.jobs", function()
     assert.equal("job_failed", err.kind)
     assert.equal(ID, err.job)
     assert.equal("2 CNY", tostring(err.cost))
-    assert.truthy(err.message:find("perigee why 1a2b3c4d", 1, true))
+    assert.truthy(err.message:find("perigee why 1a2b3c4d5e6f", 1, true))
     assert.truthy(errors.is(job.error, "job_failed"))
   end)
 
@@ -174,7 +174,7 @@ describe("perigee.jobs", function()
     jobs.submit(gpu_job()):wait()
 
     assert.equal(1, #logged)
-    assert.truthy(logged[1].fields.message:find("perigee approve 1a2b3c4d", 1, true))
+    assert.truthy(logged[1].fields.message:find("perigee approve 1a2b3c4d5e6f", 1, true))
   end)
 
   it("waits for all jobs of a list before it raises for those that failed", function()

@@ -115,6 +115,7 @@
 ---@field budget? perigee.budget|perigee.budget[] for all paid calls
 ---@field timeout? perigee.duration of each exchange
 ---@field status_rate? number status reads a second; default 5
+---@field check_balance? boolean look at the account's balance before each paid call
 ---@field draft_rest? perigee.duration rest of a key after an unclear failure; default 60 s
 ---@field transport? userdata an in-process transport, for tests
 

@@ -16,9 +16,9 @@
 ---@field state string
 ---@field attempt integer
 ---@field attempts integer
----@field price? perigee.amount
----@field cost? perigee.amount
----@field spent? perigee.amount
+---@field price? string "0.05 CCD"
+---@field cost? string "0.05 CCD"
+---@field spent? string "0.05 CCD"
 ---@field spec table
 ---@field tags string[]
 ---@field policy? string
@@ -28,6 +28,16 @@
 ---@field created_at number
 ---@field started_at? number
 ---@field reason? string
+
+---@class perigee.policy.context
+---@field name string of the schedule
+---@field policy string
+---@field scheduled_at number
+---@field deadline? number
+---@field jobs table perigee.jobs
+---@field log table perigee.log
+---@field notify table perigee.notify
+---@field store table perigee.store
 
 ---@class perigee.policy.schedule
 ---@field name string
@@ -39,14 +49,14 @@
 ---@field catchup? number|string
 ---@field jitter? number|string
 ---@field timeout? number|string
----@field run fun(ctx: { scheduled_at: number })
+---@field run fun(ctx: perigee.policy.context)
 
 ---@class perigee.policy.table what a policy file returns
 ---@field name string
 ---@field applies? fun(job: perigee.policy.job): boolean
 ---@field budget? perigee.budget.options
 ---@field retry? table
----@field on? table<string, fun(job: perigee.policy.job): perigee.policy.decision?>
+---@field on? table<string, fun(job: perigee.policy.job, data?: table): perigee.policy.decision?>
 ---@field schedules? perigee.policy.schedule[]
 ---@field notify? table
 ---@field run? fun(words: string[]): any
@@ -72,6 +82,12 @@ function policy.hold(why, options) end
 ---@param options? { after?: number|string, spec?: table, why?: string }
 ---@return perigee.policy.decision
 function policy.retry(options) end
+
+---job.failed: retry or give_up, as options of retry.new say.
+---@param options table
+---@param job perigee.policy.job
+---@return perigee.policy.decision
+function policy.retry_of(options, job) end
 
 ---job.failed, job.unknown: no further attempt.
 ---@param why string

@@ -1,0 +1,69 @@
+-- perigee.budgets: the budgets of the configuration, and which calls each is for.  -- internal
+--
+-- One without policy and tag is for all calls of the process: install() makes it a default of the kernel.  The others
+-- are handed to the calls of their policy or tag, with for_call.  All of them are durable.
+
+local budget = require "perigee.budget"
+local config = require "perigee.config"
+local errors = require "perigee.error"
+
+local budgets = {}
+
+local made -- { {budget=, name=, policy=, tag=}, … }, once they were read
+
+local function make(entry, path)
+  local options = {}
+  for field, value in pairs(entry) do
+    if field ~= "policy" and field ~= "tag" then options[field] = value end
+  end
+  local ok, b = pcall(budget.new, options)
+  if ok then return b end
+  error(errors.new {
+    kind = "invalid",
+    code = "config",
+    message = ("%s: budget %s: %s"):format(path, entry.name, errors.is(b) and b.message or tostring(b)),
+  }, 0)
+end
+
+local function all()
+  if made then return made end
+  local entries, path = config.budgets()
+  local list = {}
+  for i, entry in ipairs(entries) do
+    list[i] = { budget = make(entry, path), name = entry.name, policy = entry.policy, tag = entry.tag }
+  end
+  made = list
+  return list
+end
+
+--- All of them, as { {budget=, name=, policy=, tag=}, … }.
+function budgets.all()
+  return all()
+end
+
+local installed = false
+
+--- Makes those for all calls defaults of the process; once, however often it is called.
+function budgets.install()
+  if installed then return end
+  for _, one in ipairs(all()) do
+    if not one.policy and not one.tag then require("perigee.core.spend").add_default_budget(one.budget) end
+  end
+  installed = true
+end
+
+--- The budgets for calls of that policy, or of a job with these tags; those for all calls are not among them, since the
+--- kernel adds them to each call.  call: {policy=, tags=}.
+function budgets.for_call(call)
+  local tagged = {}
+  for _, tag in ipairs(call.tags or {}) do
+    tagged[tag] = true
+  end
+  local list = {}
+  for _, one in ipairs(all()) do
+    if (one.policy and one.policy == call.policy) or (one.tag and tagged[one.tag]) then list[#list + 1] = one.budget end
+  end
+  return list
+end
+
+return budgets

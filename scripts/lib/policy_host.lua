@@ -1,0 +1,212 @@
+-- perigee.policy_host: the first task of a policy's VM.  -- internal
+-- It loads the policy's file, tells what is in it, and runs hooks and schedules when the daemon calls for them
+-- over the link.  Functions of the policy never leave this VM; what goes over is plain data.  One VM has one
+-- policy, so that what ends it (time, memory, os.exit) ends nothing else.
+
+local errors = require "perigee.error"
+local link = require "perigee.link"
+local task = require "perigee.task"
+
+local host = {}
+
+-- The loaded file: { file =, table =, files = { path = true } }
+local loaded
+
+-- ---- what the policy sees of the program ---------------------------------------------------------------------
+
+-- Every file that the policy reads as code, so that --watch knows them.
+local function note_files(files)
+  local raw_loadfile, raw_dofile = loadfile, dofile
+  function loadfile(path, ...) -- luacheck: ignore 121
+    if path then files[path] = true end
+    return raw_loadfile(path, ...)
+  end
+  function dofile(path) -- luacheck: ignore 121
+    if path then files[path] = true end
+    return raw_dofile(path)
+  end
+  -- 1 is package.preload, 2 are the program's own modules, 3 are files
+  local search = package.searchers[3]
+  package.searchers[3] = function(name)
+    local loader, path = search(name)
+    if type(loader) == "function" and path then files[path] = true end
+    return loader, path
+  end
+end
+
+-- Log lines carry the policy's name; what it prints is a log line: standard output is the program's.
+local function name_log_lines(name)
+  local core = require "perigee.core.log"
+  local log = require "perigee.log"
+  local write = core.write
+  function core.write(level, event, list)
+    list[#list + 1] = "policy"
+    list[#list + 1] = name
+    return write(level, event, list)
+  end
+  function print(...) -- luacheck: ignore 121
+    local words = table.pack(...)
+    for i = 1, words.n do words[i] = tostring(words[i]) end
+    log.info("policy.print", { text = table.concat(words, "\t") })
+  end
+end
+
+local function use_settings(args)
+  local config = require "perigee.config"
+  config.start(args.options or {}, args.option_names or {}, function(_, text) return text end)
+  for name, value in pairs(args.fixed or {}) do
+    config.fix(name, value)
+  end
+end
+
+-- ---- loading -----------------------------------------------------------------------------------------------------
+
+-- A path, or the name of a policy that comes with the program.
+local function chunk_of(file)
+  local ready = not file:find "[/.]" and package.searchers[2]("perigee.policies." .. file)
+  if type(ready) == "function" then return ready end
+  local folder = file:match "^(.*)/[^/]*$" or "."
+  package.path = folder .. "/?.lua;" .. folder .. "/?/init.lua;" .. package.path
+  local chunk, problem = loadfile(file, "t")
+  if not chunk then errors.invalid(problem) end
+  return chunk
+end
+
+local function load_policy(file)
+  local files = {}
+  note_files(files)
+  local table_of_it = chunk_of(file)()
+  local problems = require("perigee.policy").check(table_of_it, file)
+  if #problems > 0 then
+    local lines = {}
+    for i, problem in ipairs(problems) do lines[i] = problem.message end
+    errors.invalid(table.concat(lines, "\n"))
+  end
+  return { file = file, table = table_of_it, files = files }
+end
+
+-- A copy without functions, and without what else is no plain data.
+local function plain(value, depth)
+  local kind = type(value)
+  if kind == "table" and getmetatable(value) == nil and depth < 8 then
+    local copy = {}
+    for k, v in pairs(value) do copy[k] = plain(v, depth + 1) end
+    return copy
+  end
+  if kind == "function" or kind == "thread" then return nil end
+  if kind == "table" or kind == "userdata" then return tostring(value) end
+  return value
+end
+
+local function sorted_keys(t)
+  local keys = {}
+  for key in pairs(t or {}) do keys[#keys + 1] = key end
+  table.sort(keys)
+  return keys
+end
+
+-- What the daemon needs to know of it.
+local function describe()
+  local policy = loaded.table
+  return {
+    name = policy.name,
+    hooks = sorted_keys(policy.on),
+    schedules = plain(policy.schedules or {}, 0),
+    budget = plain(policy.budget, 0),
+    notify = plain(policy.notify, 0),
+    files = sorted_keys(loaded.files),
+  }
+end
+
+local function load_and_describe(args)
+  if not loaded then
+    loaded = load_policy(args.file)
+    host.name = loaded.table.name
+    name_log_lines(host.name)
+  end
+  return describe()
+end
+
+-- ---- hooks and schedules -------------------------------------------------------------------------------------------
+
+local function with_limit(seconds, f, ...)
+  if not seconds then return f(...) end
+  return task.deadline(seconds, f, ...)
+end
+
+local function run_hook(event, job, data)
+  local policy = loaded.table
+  if job and policy.applies and not policy.applies(job) then return { applies = false } end
+  local hook = policy.on and policy.on[event]
+  if not hook then return { applies = true } end
+  local answer
+  if job then answer = hook(job, data) else answer = hook(data) end
+  return { applies = true, decision = plain(require("perigee.policy").decision(event, answer), 0) }
+end
+
+-- { event =, job =, data =, seconds = } -> { applies =, decision = }
+local function hook(args)
+  return with_limit(args.seconds, run_hook, args.event, args.job, args.data)
+end
+
+-- Whether the policy is for that job, without asking it anything.
+local function applies(args)
+  local f = loaded.table.applies
+  return not f or with_limit(args.seconds, f, args.job) and true or false
+end
+
+-- Modules are only loaded by the schedule that uses them.
+local context = {
+  jobs = function() return require "perigee.jobs" end,
+  log = function() return require "perigee.log" end,
+  notify = function() return require "perigee.notify" end,
+  store = function() return require "perigee.store" end,
+}
+
+local function context_of(args)
+  return setmetatable({
+    name = args.name,
+    policy = host.name,
+    scheduled_at = args.scheduled_at,
+    deadline = args.deadline,
+    last = args.last,
+  }, {
+    __index = function(self, field)
+      local value = context[field] and context[field]()
+      rawset(self, field, value)
+      return value
+    end,
+  })
+end
+
+local function find_schedule(name)
+  for _, schedule in ipairs(loaded.table.schedules or {}) do
+    if schedule.name == name then return schedule end
+  end
+  return errors.invalid(("policy %s has no schedule %q"):format(host.name, name))
+end
+
+-- { name =, scheduled_at =, key =, deadline =, last =, seconds = }
+local function schedule(args)
+  local found = find_schedule(args.name)
+  task.set_local("perigee.schedule_key", args.key)
+  with_limit(args.seconds, found.run, context_of(args))
+end
+
+-- ---- the VM ---------------------------------------------------------------------------------------------------------
+
+--- args: { file =, options =, option_names =, fixed = }
+function host.main(channel, args)
+  use_settings(args)
+  local upstream = link.open(channel)
+  link.upstream = upstream
+  upstream:serve {
+    describe = function() return load_and_describe(args) end,
+    hook = hook,
+    applies = applies,
+    schedule = schedule,
+  }
+  upstream:run()
+end
+
+return host
