@@ -18,7 +18,7 @@
 #include "host/random.h"
 #include "host/redact.h"
 #include "host/run.h"
-#include "host/spend.h"
+#include "host/spend_store.h"
 #include "host/term.h"
 #include "host/vm.h"
 
@@ -94,9 +94,14 @@ static void install_engines(lua_State *L, void *ctx)
 static int run_program(struct run *run, const struct cli *cli, int argc, char **argv)
 {
     struct sched *sched = run_sched(run);
-    struct spend_options spend_options = {.timers = sched_timers(sched), .random = sched_random(sched)};
-    struct engines engines = {.journal = journal_new(sched_loop(sched), sched_timers(sched)),
-                              .spend = spend_new(&spend_options)};
+    struct timers *timers = sched_timers(sched);
+    struct engines engines = {.journal = journal_new(sched_loop(sched), timers)};
+    struct spend_journal spend_journal = {
+        .journal = engines.journal, .call = journal_call, .abandon = journal_abandon};
+    struct spend_options spend_options = {.timers = timers,
+                                          .random = sched_random(sched),
+                                          .store = spend_journal_store_new(&spend_journal, timers)};
+    engines.spend = spend_new(&spend_options);
     struct run_config config = {.cli = cli,
                                 .argc = argc,
                                 .argv = argv,

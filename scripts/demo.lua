@@ -86,7 +86,7 @@ local function fan_out(client, job, folder)
     files = write_inputs(folder),
     results = folder .. "/results.jsonl",
     concurrency = 8,
-    budget = budget.new { name = "the fan-out", total = BUDGET },
+    budget = budget.new { total = BUDGET },
     on_item = function(_, counts)
       bar:set(counts.ended)
     end,

@@ -104,7 +104,7 @@ function fan.run(args)
     jobID = given.jobID,
     files = files,
     results = given.results,
-    budget = budget.new { name = "fan_out", total = given.budget },
+    budget = budget.new { total = given.budget },
     max_cost = given.max_cost,
     concurrency = policy_args.integer(given, "concurrency"),
     on_item = function(_, counts) bar:set(counts.ended, counts.total) end,
