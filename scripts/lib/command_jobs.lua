@@ -60,7 +60,10 @@ end
 local verbs = {}
 
 function verbs.list(options)
-  if options.status then words.check_state("--status", options.status) end
+  if options.status then
+    local ok, err = pcall(words.check_state, "--status", options.status)
+    if not ok then usage("%s", err.message) end
+  end
   local views, more = require("perigee.job_record").list({
     state = options.status, policy = options.policy, service = options.service, name = options.name,
   }, { limit = options.limit or LIMIT, all = options.all, recent = RECENT })

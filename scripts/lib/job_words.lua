@@ -64,13 +64,19 @@ function words.ago(at, now)
   return passed < 1 and "just now" or span(passed) .. " ago"
 end
 
+local function with_attempt(job, text)
+  if not job.attempt or job.attempt < 1 or job.attempt == 1 and (job.attempts or 1) == 1 then return text end
+  return ("%s, attempt %d of %d"):format(text, job.attempt, math.max(job.attempts or 1, job.attempt))
+end
+
 --- The state with what belongs to it: "running, attempt 2 of 3".
 function words.state(job)
-  local text = job.state
-  if job.attempt and job.attempt > 0 and (job.attempt > 1 or (job.attempts or 1) > 1) then
-    text = ("%s, attempt %d of %d"):format(text, job.attempt, math.max(job.attempts or 1, job.attempt))
-  end
-  return text
+  return with_attempt(job, job.state)
+end
+
+--- The same as the end of a sentence: "is running, attempt 2 of 3", "has failed".
+function words.sentence(job)
+  return with_attempt(job, words.ended[job.state] or "is " .. job.state)
 end
 
 --- What the job has cost or may cost: "5 CNY", "at most 5 CNY", "".

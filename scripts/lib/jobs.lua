@@ -69,7 +69,8 @@ end
 
 --- The decisions about this job in plain words.
 function Job:why()
-  return require("perigee.why").text(call("why", { id = self.id }))
+  local why = require "perigee.why"
+  return (why.text(why.gather(require("perigee.job_record").need(self.id))):gsub("\n$", ""))
 end
 
 -- ---- submit -------------------------------------------------------------------------------------------------------
@@ -265,6 +266,31 @@ end
 
 function Job:stop()
   return jobs.stop(self)
+end
+
+-- ---- the end of a run ---------------------------------------------------------------------------------------------
+
+-- What can be done about a job that this program leaves.
+local function handle_of(row, in_memory)
+  if in_memory then return "cannot be found again: its journal was in memory" end
+  if row.state == "unknown" then return ("may have been created: perigee why %s"):format(row.id) end
+  return row.service == "deai" and "cannot be stopped" or "perigee jobs stop " .. row.id
+end
+
+--- Remote jobs of this process that go on when it ends: {service=, id=, worst_cost=, how=} each.  For perigee.summary.
+function jobs._left()
+  local journal = require "perigee.core.journal"
+  local status = journal.status()
+  if not status.open then return {} end
+  local ok, rows = pcall(journal.call, "job.list", { mine = 1, active = 1, limit = 1000 })
+  local left = {}
+  for _, row in ipairs(ok and rows or {}) do
+    if row.state == "running" or row.state == "submitting" or row.state == "unknown" then
+      left[#left + 1] = { service = row.service, id = ("job %s"):format(words.identity(row)), worst_cost = row.price,
+        how = handle_of(row, status.directory == ":memory:") }
+    end
+  end
+  return left
 end
 
 return jobs

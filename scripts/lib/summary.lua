@@ -58,7 +58,10 @@ end
 --- Remote jobs that go on though nobody waits for them: { {service=, id=, worst_cost=, how=}, … }
 local function left_behind()
   local service = package.loaded["perigee.service"]
-  return service and service.left_behind() or {}
+  local list = service and table.move(service.left_behind(), 1, #service.left_behind(), 1, {}) or {}
+  local jobs = package.loaded["perigee.jobs"]
+  for _, entry in ipairs(jobs and jobs._left() or {}) do list[#list + 1] = entry end
+  return list
 end
 
 -- Models whose charges are this far from their estimates are told of.

@@ -93,9 +93,11 @@ local function value_text(value)
 end
 
 -- Figures of a decision that its sentence does not name already, in the order of their names.
-local function figures(decision)
+local function figures(decision, job)
   local names, parts = {}, {}
-  for name in pairs(decision.data or {}) do names[#names + 1] = name end
+  for name, value in pairs(decision.data or {}) do
+    if value ~= job.remote_id then names[#names + 1] = name end
+  end
   table.sort(names)
   for _, name in ipairs(names) do
     local text = value_text(decision.data[name])
@@ -116,11 +118,11 @@ local function moment(at, last)
   return day .. " " .. clock
 end
 
-local function render_decisions(decisions)
+local function render_decisions(decisions, job)
   if #decisions == 0 then return "  nothing yet\n" end
   local rows, last = {}, {}
   for i, decision in ipairs(decisions) do
-    local more = figures(decision)
+    local more = figures(decision, job)
     local text = decision.text
     if decision.policy and not text:find(decision.policy, 1, true) then text = ("policy %s: %s"):format(decision.policy, text) end
     rows[i] = { moment(decision.at, last), decision.kind, more ~= "" and ("%s  [%s]"):format(text, more) or text }
@@ -133,13 +135,18 @@ local function attempt_money(attempt)
   return attempt.price and "at most " .. attempt.price or ""
 end
 
+-- Ids of Distributed AI have up to 78 digits; the whole one stands at the top.
+local function shortened(id)
+  return #id > 44 and ("%s…%s"):format(id:sub(1, 12), id:sub(-6)) or id
+end
+
 local function render_attempts(attempts, now)
   if #attempts == 0 then return "" end
   local rows = { { "#", "STATE", "STARTED", "MONEY", "REMOTE ID", "ERROR" } }
   for i, attempt in ipairs(attempts) do
     local err = attempt.error
     rows[i + 1] = {
-      attempt.attempt, attempt.state or "", words.ago(attempt.started_at, now), attempt_money(attempt), attempt.remote_id or "",
+      attempt.attempt, attempt.state or "", words.ago(attempt.started_at, now), attempt_money(attempt), shortened(attempt.remote_id or ""),
       type(err) == "table" and (err.message or err.code or err.kind) or "",
     }
   end
@@ -174,13 +181,13 @@ end
 
 local function headline(whole, now)
   local job = whole.job
-  local text = ("job %s is %s, %s"):format(words.identity(job), words.state(job), words.ago(job.changed_at or job.created_at, now))
+  local text = ("job %s %s, %s"):format(words.identity(job), words.sentence(job), words.ago(job.changed_at or job.created_at, now))
   if job.reason and job.reason ~= "" then text = ("%s: %s"):format(text, job.reason) end
   local facts = { job.service .. (job.kind ~= "job" and " " .. job.kind or "") }
   if job.remote_id then facts[#facts + 1] = "remote id " .. job.remote_id end
   if job.policy then facts[#facts + 1] = "submitted by policy " .. job.policy end
   if job.tags and #job.tags > 0 then facts[#facts + 1] = "tags " .. table.concat(job.tags, " ") end
-  if whole.owner then
+  if whole.owner and words.is_active(job.state) then
     facts[#facts + 1] = ("looked after by %s, process %s"):format(whole.owner.mine and "this program" or whole.owner.kind, whole.owner.pid)
   end
   return term.escape(text) .. "\n  " .. term.escape(table.concat(facts, ", ")) .. "\n"
@@ -190,7 +197,7 @@ end
 function why.text(whole, now)
   now = now or time.now()
   local parts = {
-    headline(whole, now), "\nWHAT HAPPENED (UTC)\n", render_decisions(whole.decisions), render_attempts(whole.attempts, now),
+    headline(whole, now), "\nWHAT HAPPENED (UTC)\n", render_decisions(whole.decisions, whole.job), render_attempts(whole.attempts, now),
     render_money(whole), "\nWHAT COMES NEXT\n  ", why.next(whole, now), "\n",
   }
   local rows = {}
