@@ -6,6 +6,7 @@ const luaL_Reg binding_modules[] = {
     {"perigee.core.budget", luaopen_perigee_core_budget},
     {"perigee.core.config", luaopen_perigee_core_config},
     {"perigee.core.fs", luaopen_perigee_core_fs},
+    {"perigee.core.hmac", luaopen_perigee_core_hmac},
     {"perigee.core.http", luaopen_perigee_core_http},
     {"perigee.core.journal", luaopen_perigee_core_journal},
     {"perigee.core.json", luaopen_perigee_core_json},
