@@ -30,7 +30,7 @@ DEBS     := gcc libc6-dev make pkg-config liblua5.4-dev libuv1-dev libcurl4-open
 DEV_DEBS := lua-check clang clang-format libclang-rt-14-dev valgrind nginx-light systemd
 
 # ---- Floors: a file includes only from floors below it, or from earlier in its own list ------------------
-FLOOR0 := mem list buf err redact log amount random embedded text jsonscan jwt record sdnotify
+FLOOR0 := mem list buf err redact log amount random embedded text jsonscan jwt record sdnotify tally
 FLOOR1 := loop signals clock
 FLOOR2 := timers bucket child files hmac curlmux transport upload download http server term bar journal spend
 FLOOR3 := luax amountx task vm plain channel vms json ops

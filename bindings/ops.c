@@ -22,6 +22,7 @@
 #include "host/mem.h"
 #include "host/ops.h"
 #include "host/redact.h"
+#include "host/tally.h"
 #include "host/task.h"
 
 static const struct ops_service *const services[] = {&deai_service, &sxwl_service, NULL};
@@ -443,9 +444,11 @@ static int l_count_answer(lua_State *L)
     return 0;
 }
 
+/* count_retry([kind]): of the error after which something is tried again */
 static int l_count_retry(lua_State *L)
 {
     ops_stats(L)->retries++;
+    tally_add(TALLY_RETRIES, luaL_optstring(L, 1, "other"), NULL, NULL);
     return 0;
 }
 

@@ -19,6 +19,7 @@
 #include "host/ops_local.h"
 #include "host/redact.h"
 #include "host/spend.h"
+#include "host/tally.h"
 #include "host/task.h"
 #include "host/vm.h"
 
@@ -271,6 +272,8 @@ static void note(lua_State *L, const struct call *call, bool ok)
     struct ops_stats *stats = ops_stats(L);
     stats->calls++;
     if (!ok) stats->failed++;
+    tally_add(TALLY_CALLS, service, operation, ok ? "ok" : outcome_name(call->err.outcome));
+    if (!ok) tally_add(TALLY_CALL_ERRORS, service, err_kind_name(call->err.kind), NULL);
     if (call->elapsed_ms > stats->slowest_ms) {
         stats->slowest_ms = call->elapsed_ms;
         snprintf(stats->slowest, sizeof stats->slowest, "%s.%s", service, operation);

@@ -13,7 +13,11 @@ struct timers {
     size_t foreground; /* timers that keep the loop alive */
     uint64_t next_order;
     uint64_t armed_for; /* deadline the uv_timer is set to; 0 = not armed */
+    struct timers_lag lag;
 };
+
+const uint64_t timers_lag_bounds_ms[TIMERS_LAG_BUCKETS] = {1,   2,   5,   10,   20,   50,
+                                                           100, 200, 500, 1000, 2000, 5000};
 
 static bool before(const struct timer *a, const struct timer *b)
 {
@@ -88,6 +92,15 @@ static void arm(struct timers *t)
     t->armed_for = first;
 }
 
+static void note_lag(struct timers_lag *lag, uint64_t late_ms)
+{
+    int i = 0;
+    while (i < TIMERS_LAG_BUCKETS && late_ms > timers_lag_bounds_ms[i]) i++;
+    lag->counts[i]++;
+    lag->sum_ms += late_ms;
+    lag->count++;
+}
+
 /* Fires what is due now; timers started by the callbacks wait for the next round. */
 static void fire_due(struct timers *t)
 {
@@ -96,6 +109,7 @@ static void fire_due(struct timers *t)
     while (t->count > 0 && t->heap[0]->deadline_ms <= now && t->heap[0]->order < newest) {
         struct timer *timer = t->heap[0];
         take_out(t, timer);
+        note_lag(&t->lag, now - timer->deadline_ms);
         timer->fn(timer);
     }
 }
@@ -187,4 +201,9 @@ bool timers_advance(struct timers *t)
 struct clock *timers_clock(const struct timers *t)
 {
     return t->clock;
+}
+
+const struct timers_lag *timers_lag(const struct timers *t)
+{
+    return &t->lag;
 }

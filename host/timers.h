@@ -52,6 +52,18 @@ size_t timers_count(const struct timers *timers);
  * Returns false if there is none. */
 bool timers_advance(struct timers *timers);
 
+enum { TIMERS_LAG_BUCKETS = 12 };
+
+/* How late timers have fired, which is how long the loop had no time for them: counts[i] of at most
+ * timers_lag_bounds_ms[i], the last of more than all. On a virtual clock nothing is late. */
+struct timers_lag {
+    uint64_t counts[TIMERS_LAG_BUCKETS + 1];
+    uint64_t sum_ms, count;
+};
+extern const uint64_t timers_lag_bounds_ms[TIMERS_LAG_BUCKETS];
+
+const struct timers_lag *timers_lag(const struct timers *timers);
+
 /* The clock the timers run on. */
 struct clock *timers_clock(const struct timers *timers);
 

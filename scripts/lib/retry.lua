@@ -130,9 +130,9 @@ local function attempt_once(policy, f, attempt, last_error)
 end
 
 -- Every attempt after a first one is a retry of the closing table, which is about services.
-local function count_retry()
+local function count_retry(kind)
   local ops = package.loaded["perigee.core.ops"]
-  if ops then ops.count_retry() end
+  if ops then ops.count_retry(kind) end
 end
 
 local function run(policy, f)
@@ -157,7 +157,7 @@ local function run(policy, f)
     if service then bucket.take(service) end
     last_error = err
     task.sleep(delay)
-    count_retry()
+    count_retry(err.kind)
   end
 end
 

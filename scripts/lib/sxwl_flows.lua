@@ -426,7 +426,7 @@ function flows.download(client, what, path, options)
   local url = by_id and link_of(client, what) or what
   local fetches, renewed = client.reads, false
   return fetches:run(function(try)
-    if try.attempt > 1 then core.count_retry() end
+    if try.attempt > 1 then core.count_retry(try.last_error.kind) end
     while true do
       local ok, reply = pcall(http.download, url, path, {
         resume = options.resume ~= false, progress = options.progress, timeout = options.timeout,
