@@ -76,11 +76,13 @@ static int parse_rate(const char *value, double *rate)
 }
 
 /* "127.0.0.1:8420", "[::1]:0", "host:80" */
+/* "HOST:PORT", or a port of this machine's own address. */
 static bool is_address(const char *value)
 {
     int64_t port;
     const char *colon = strrchr(value, ':');
-    return colon && colon != value && parse_count(colon + 1, &port) == 0 && port <= UINT16_MAX;
+    if (colon == NULL) return parse_count(value, &port) == 0 && port <= UINT16_MAX;
+    return colon != value && parse_count(colon + 1, &port) == 0 && port <= UINT16_MAX;
 }
 
 static bool is_url(const char *value)
@@ -328,9 +330,9 @@ static void push_value(lua_State *L, const struct cli_option *option, const char
     case CLI_FLAG: lua_pushboolean(L, 1); break;
     case CLI_TEXT:
     case CLI_CODE:
-    case CLI_ADDRESS:
     case CLI_URL:
     case CLI_CHOICE: lua_pushstring(L, value); break;
+    case CLI_ADDRESS: lua_pushfstring(L, strchr(value, ':') ? "%s" : "127.0.0.1:%s", value); break;
     case CLI_COUNT:
         parse_count(value, &integer);
         lua_pushinteger(L, integer);

@@ -20,7 +20,7 @@ enum cli_type {
     CLI_DURATION, /* seconds, or "500ms" "30s" "5m" "2h" "1d" */
     CLI_SIZE,     /* bytes, or "64K" "512M" "2G" (powers of 1024) */
     CLI_CHOICE,   /* one of the words in `choices`, separated by | */
-    CLI_ADDRESS,  /* "HOST:PORT" */
+    CLI_ADDRESS,  /* "HOST:PORT", or "PORT" of this machine alone */
     CLI_URL,      /* "https://host/path", without a query */
     CLI_RATE      /* a number above 0 */
 };

@@ -7,7 +7,7 @@
 --             paused, stale or failing; next and at: seconds since 1970
 --   lines     rows of money: budget window currency held unknown spent limit, amounts as text
 --   journal   status() of perigee.core.journal
---   services  { service ok why since }: those whose login was refused, or that cannot be reached
+--   services  { service ok why }: those whose login was refused, or that cannot be reached
 --   problems  { at text }, newest first
 -- What is not there is left out of the document.
 
@@ -39,8 +39,8 @@ local function count_jobs(rows)
   return by_state
 end
 
--- What a limit leaves; what is unknown may have been charged, so it counts.
-local function left_of(line)
+--- What a line's limit leaves, or nil; what is unknown may have been charged, so it counts.
+function status.left_of(line)
   if not line.limit then return nil end
   local left = amount(line.limit)
   for _, field in ipairs { "spent", "held", "unknown" } do
@@ -52,7 +52,7 @@ end
 local function money_line(line)
   return {
     budget = line.budget, window = line.window, currency = line.currency, limit = line.limit,
-    spent = line.spent, held = line.held, unknown = line.unknown, left = left_of(line),
+    spent = line.spent, held = line.held, unknown = line.unknown, left = status.left_of(line),
   }
 end
 
