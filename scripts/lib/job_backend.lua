@@ -4,6 +4,11 @@
 -- link, under "jobs.<verb>"; the control socket offers the same names.  Elsewhere it runs in this VM, from the
 -- first call.
 
+local config = require "perigee.config"
+local errors = require "perigee.error"
+local log = require "perigee.log"
+local task = require "perigee.task"
+
 local backend = {}
 
 -- How the functions of perigee.supervisor take their arguments.
@@ -37,24 +42,60 @@ function backend.over(peer)
   return { call = function(verb, args) return peer:call("jobs." .. verb, args or {}) end, remote = true }
 end
 
--- The supervisor of this VM, which begins with the first call.
-local function here(who)
-  local handlers = backend.handlers(require("perigee.supervisor").verbs, { who = who })
+local function call_over(verbs, who)
+  local handlers = backend.handlers(verbs, { who = who })
   return { call = function(verb, args) return handlers["jobs." .. verb](args) end }
+end
+
+-- A receiver of callbacks for the jobs of a script, if the program was told to listen; without one they are polled.
+local function receiver_for(supervisor, listen, public_url)
+  local journal = require "perigee.core.journal"
+  journal.call("process.list", {}) -- opens it, so that its place is known
+  local started = task.queue(1)
+  task.detach(function()
+    local ok, receiver = pcall(require("perigee.callbacks").serve, {
+      listen = listen, public_url = public_url, directory = journal.status().directory,
+      ring = function(id) supervisor.ring(id) end,
+    })
+    started:put { ok, receiver }
+    if ok then task.queue(1):get() end -- for ever: the server's tasks belong to this one
+  end)
+  local _, result = started:get()
+  local receiver = result[2]
+  if not result[1] then
+    log.warn("jobs.no_callbacks", { error = errors.is(receiver) and receiver.message or tostring(receiver) })
+    return nil
+  end
+  receiver.public_url = receiver.public_url or receiver.url
+  return function(id, attempt) return receiver:url_for(id, attempt) end
+end
+
+local present -- the supervisor of this VM, once it was started
+
+-- The supervisor of this VM, which begins with the first call.
+local function here()
+  local lock <close> = task.lock "perigee.jobs.start" -- luacheck: ignore 211
+  if not present then
+    local supervisor = require "perigee.supervisor"
+    local listen = config.option "listen"
+    supervisor.start { url_for = listen and receiver_for(supervisor, listen, config.option "public_url") }
+    present = call_over(supervisor.verbs, "the script")
+  end
+  return present
 end
 
 --- One call in a process that does nothing else: what it took over is let go of at the end.
 function backend.once(verb, args, who)
   local supervisor = require "perigee.supervisor"
   local ending <close> = setmetatable({}, { __close = function() supervisor.drain() end }) -- luacheck: ignore 211
-  return here(who or "a command").call(verb, args)
+  return call_over(supervisor.verbs, who or "a command").call(verb, args)
 end
 
 --- The backend of this VM.
 function backend.find()
   local link = package.loaded["perigee.link"]
   if link and link.upstream then return backend.over(link.upstream) end
-  return here "the script"
+  return here()
 end
 
 return backend

@@ -20,7 +20,8 @@ local function gpu_job(changes, spec)
 end
 
 describe("perigee.jobs", function()
-  local fake, asked, logged, real_warn
+  local fake = { verbs = {}, start = function() end } -- one for all specs: it is started once
+  local asked, logged, real_warn, real_supervisor
 
   -- Answers of the supervisor by verb; each question is kept.
   local function answer(verb, f)
@@ -39,16 +40,18 @@ describe("perigee.jobs", function()
     return job
   end
 
-  setup(function() real_warn = log.warn end)
+  setup(function()
+    real_warn, real_supervisor = log.warn, package.loaded["perigee.supervisor"]
+    package.loaded["perigee.supervisor"] = fake
+  end)
+  teardown(function() package.loaded["perigee.supervisor"] = real_supervisor end)
   before_each(function()
     asked, logged = {}, {}
-    fake = { verbs = {}, start = function() end }
-    package.loaded["perigee.supervisor"] = fake
+    for name in pairs(fake.verbs) do fake.verbs[name] = nil end
     log.warn = function(event, fields) logged[#logged + 1] = { event = event, fields = fields } end
     require("perigee.core.term").set_quiet(true)
   end)
   after_each(function()
-    package.loaded["perigee.supervisor"] = nil
     log.warn = real_warn
     require("perigee.core.term").set_quiet(false)
   end)
