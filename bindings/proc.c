@@ -250,8 +250,8 @@ static int l_read_until(lua_State *L)
 
 static int l_kill(lua_State *L)
 {
-    static const char *const names[] = {"HUP", "INT", "USR1", "TERM", "KILL", "STOP", "CONT", NULL};
-    static const int numbers[] = {SIGHUP, SIGINT, SIGUSR1, SIGTERM, SIGKILL, SIGSTOP, SIGCONT};
+    static const char *const names[] = {"HUP", "INT", "USR1", "USR2", "TERM", "KILL", "STOP", "CONT", NULL};
+    static const int numbers[] = {SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGTERM, SIGKILL, SIGSTOP, SIGCONT};
     child_kill(check_held(L)->child, numbers[luaL_checkoption(L, 2, "TERM", names)]);
     return 0;
 }

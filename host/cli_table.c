@@ -83,6 +83,27 @@ static const struct cli_option why_options[] = {
     {0},
 };
 
+static const struct cli_option daemon_options[] = {
+    {"config", 0, CLI_TEXT, "FILE", NULL,
+     "the configuration file (default: $XDG_CONFIG_HOME/perigee/config.lua)"},
+    STATE_OPTION,
+    {"listen", 0, CLI_ADDRESS, "HOST:PORT", NULL,
+     "where callbacks of services are received; nothing else is served there"},
+    {"public-url", 0, CLI_URL, "URL", NULL, "how services reach that receiver from outside"},
+    {"admin-listen", 0, CLI_ADDRESS, "HOST:PORT", NULL, "where /healthz, /readyz and /metrics are served"},
+    {"emulator", 0, CLI_FLAG, NULL, NULL,
+     "start an emulator of both services and point the clients at it: no account, no cost"},
+    {"watch", 0, CLI_FLAG, NULL, NULL, "read the policies again when one of their files has changed"},
+    {"grace", 0, CLI_DURATION, "DURATION", NULL,
+     "how long hooks and requests under way may take when the daemon is to end (default: 30s)"},
+    {"max-memory", 0, CLI_SIZE, "SIZE", NULL, "most memory of each policy (default: 256M)"},
+    {"max-step", 0, CLI_DURATION, "DURATION", NULL,
+     "longest a policy may compute without waiting (default: 10s)"},
+    {"env-file", 0, CLI_TEXT, "FILE", NULL, "read variables from FILE (NAME=value lines)"},
+    COMMON_OPTIONS,
+    {0},
+};
+
 /* What commands to a running daemon take. */
 static const struct cli_option control_options[] = {
     STATE_OPTION,
@@ -141,6 +162,24 @@ const struct cli_command cli_commands[] = {
          "schedule.  Nothing is sent, and no hook is called.\n\n"
          "Exit codes: 0 nothing is wrong, 1 something is, 2 usage.",
      .options = check_options,
+     .most_words = -1},
+    {.name = "daemon",
+     .usage = "[options] [POLICY…]",
+     .summary = "supervise jobs for months, under policies",
+     .text =
+         "POLICY is a Lua file, a folder of such files, or the name of a policy that comes with perigee; "
+         "without "
+         "one those\n"
+         "of the configuration file.  One daemon works for each state directory.  SIGHUP reads the policies "
+         "again, "
+         "SIGUSR2\n"
+         "opens the log anew, SIGTERM ends it in order: remote jobs go on, and the next daemon takes them "
+         "up.\n\n"
+         "Exit codes: 0 ended in order, 2 usage, 3 configuration, a bad policy, or a daemon that is there "
+         "already,\n"
+         "70 a policy was stuck where nothing could interrupt it: the next start pauses it.",
+     .options = daemon_options,
+     .least_words = 0,
      .most_words = -1},
     {.name = "deny",
      .usage = "[options] JOB [WHY…]",

@@ -458,7 +458,7 @@ int run_command(struct run *run, const struct run_config *config)
 {
     run->config = config;
     run->script = new_vm(run, "script");
-    if (strcmp(config->cli->command->name, "run") == 0 && cli_has(config->cli, "emulator")) {
+    if (cli_has(config->cli, "emulator")) {
         run->emulator = new_vm(run, "emulator");
         start_emulator(run);
     } else {

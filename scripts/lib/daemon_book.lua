@@ -27,13 +27,13 @@ end
 
 local function read_hooks(self)
   for _, row in ipairs(self.call("hook.last", {})) do
-    self.last[hook_key(row.policy, row.hook)] = row
+    self.newest[hook_key(row.policy, row.hook)] = row
   end
 end
 
 --- call(verb, args): the journal's.
 function book.open(call)
-  local self = setmetatable({ call = call, pauses = {}, names = {}, last = {} }, Book)
+  local self = setmetatable({ call = call, pauses = {}, names = {}, newest = {} }, Book)
   read_values(self)
   read_hooks(self)
   return self
@@ -62,7 +62,7 @@ function Book:set_paused(policy, pause)
     self.call("store.set", { space = SPACE, name = "paused/" .. policy, value = json.encode(pause) })
   else
     self.call("store.delete", { space = SPACE, name = "paused/" .. policy })
-    for _, row in pairs(self.last) do
+    for _, row in pairs(self.newest) do
       if row.policy == policy then row.failures = 0 end
     end
   end
@@ -71,7 +71,7 @@ end
 --- How many of the newest runs of each hook in a row were not done: { hook = count }.
 function Book:failures(policy)
   local counts = {}
-  for _, row in pairs(self.last) do
+  for _, row in pairs(self.newest) do
     if row.policy == policy and (row.failures or 0) > 0 and row.outcome ~= "interrupted" and row.outcome ~= "skipped" then
       counts[row.hook] = row.failures
     end
@@ -81,14 +81,23 @@ end
 
 --- The newest moment (ms) for which a schedule was run, or nil.
 function Book:last_run(policy, schedule)
-  local row = self.last[hook_key(policy, "schedule:" .. schedule)]
+  local row = self.newest[hook_key(policy, "schedule:" .. schedule)]
   return row and row.scheduled_at
+end
+
+--- How the newest hook or schedule of a policy ended: { hook=, at=, outcome=, error= }, or nil.
+function Book:last(policy)
+  local newest
+  for _, row in pairs(self.newest) do
+    if row.policy == policy and (not newest or row.number > newest.number) then newest = row end
+  end
+  return newest and { hook = newest.hook, at = newest.begun_at // 1000, outcome = newest.outcome, error = newest.error }
 end
 
 --- Hooks that the last process left unfinished: rows of hook.list.
 function Book:interrupted()
   local list = {}
-  for _, row in pairs(self.last) do
+  for _, row in pairs(self.newest) do
     if row.outcome == "interrupted" then list[#list + 1] = row end
   end
   table.sort(list, function(a, b) return a.number < b.number end)

@@ -72,9 +72,10 @@ local function slot_of(self, entry, policy, name)
   local old = find(self, name)
   local slot = { entry = entry, name = name, policy = policy, failures = {}, restarts = 0, events = {} }
   if old then
-    slot.failures, slot.paused, slot.counts = old.failures, old.paused, old.counts
+    slot.failures, slot.paused, slot.counts, slot.last = old.failures, old.paused, old.counts, old.last
   else
     slot.paused, slot.failures = self.context.book:paused(name), self.context.book:failures(name)
+    slot.last = self.context.book:last(name)
   end
   slot.counts = slot.counts or { done = 0, failed = 0 }
   return slot
@@ -187,7 +188,7 @@ local function count_failure(self, slot, hook, err, policy)
   local why = one.message(err)
   slot.failures[hook] = (slot.failures[hook] or 0) + 1
   slot.counts.failed = slot.counts.failed + 1
-  slot.last_error = { hook = hook, why = why, at = os.time() }
+  slot.last = { hook = hook, at = os.time(), outcome = errors.is(err, "timeout") and "timeout" or "failed", error = why }
   log.error("policy.failed", { policy = slot.name, hook = hook, why = why, in_a_row = slot.failures[hook] })
   if slot.failures[hook] >= self.context.max_failures and not slot.paused then
     self:pause(slot.name, ("%s failed %d times in a row, at last: %s"):format(hook, slot.failures[hook], why), "daemon")
@@ -198,6 +199,7 @@ end
 
 local function count_success(slot, hook)
   slot.failures[hook] = nil
+  slot.last = { hook = hook, at = os.time(), outcome = "done" }
   slot.counts.done = slot.counts.done + 1
   slot.restarts = 0
 end
@@ -332,7 +334,7 @@ function Policies:run_schedule(name, schedule, at, key)
   local seconds = schedule.timeout / 1000
   local ok = run(self, slot, "schedule:" .. schedule.name, { scheduled_at = at }, seconds, "schedule", {
     name = schedule.name,
-    scheduled_at = at / 1000,
+    scheduled_at = math.tointeger(at / 1000) or at / 1000,
     key = key,
     deadline = os.time() + seconds,
   })
@@ -345,15 +347,19 @@ end
 function Policies:files()
   local files = {}
   for _, slot in ipairs(self.slots) do
-    files[slot.entry.file] = true
+    files[slot.entry.folder or slot.entry.file] = true
     for _, file in ipairs(slot.policy and slot.policy:read_files() or {}) do files[file] = true end
   end
   return files
 end
 
 local function state_of(slot)
-  if slot.paused then return "paused" end
-  return slot.policy and "running" or "restarting"
+  if slot.paused then return "paused", slot.paused.why end
+  if not slot.policy then return "failing", "its VM was ended: " .. tostring(slot.error) end
+  for hook, count in pairs(slot.failures) do
+    return "failing", ("%s failed %d times in a row"):format(hook, count)
+  end
+  return "active"
 end
 
 --- One row for each policy.
@@ -364,13 +370,15 @@ function Policies:status()
     local hooks = {}
     for hook in pairs(slot.policy and slot.policy.hooks or {}) do hooks[#hooks + 1] = hook end
     table.sort(hooks)
+    local state, why = state_of(slot)
     list[i] = {
       name = slot.name,
       file = slot.entry.file,
-      state = state_of(slot),
+      state = state,
+      why = why,
       paused = slot.paused,
       error = slot.error,
-      last_error = slot.last_error,
+      last = slot.last,
       hooks = hooks,
       running = slot.policy and slot.policy.running or 0,
       done = slot.counts.done,

@@ -158,12 +158,12 @@ function run.start(given, services)
   if ok then place_journal(config) end
   summary_file = ok and config.option "summary"
   if host.options.command == "emulator" then return run.show_emulator(host.options) end
+  if services then use_services(config, services) end
   if host.options.command ~= "run" then
     command_code = require("perigee.command_" .. host.options.command:gsub("-", "_")).start(host)
     return
   end
   apply_limits(config)
-  if services then use_services(config, services) end
   local script, problem = load_script(host.options)
   if not script then error(problem, 0) end
   local result = script(table.unpack(arg))
@@ -195,7 +195,7 @@ function run.show_emulator(options)
   wait_for_ever(emulator)
 end
 
---- `perigee run --emulator`: serves on a free port, then lets the script start.
+--- --emulator of run and daemon: serves on a free port, then lets the script start.
 function run.emulate(given)
   host = given
   local emulator = serve_emulator { listen = "127.0.0.1:0", seed = host.options.seed, speed = 20 }

@@ -17,6 +17,7 @@ local function new_book()
   function book.paused(_, name) return book.pauses[name] end
   function book.set_paused(_, name, pause) book.pauses[name] = pause end
   function book.failures() return {} end
+  function book.last() return nil end
   function book.last_run() return nil end
   function book.remember_names() end
   return book
@@ -216,7 +217,8 @@ describe("a policy", function()
 
     assert.equal("deny", result.decision)
     assert.equal("allow", result.verdicts[2].decision)
-    assert.matches("memory", world.set:status()[1].error)
+    assert.equal("failing", world.set:status()[1].state)
+    assert.matches("memory", world.set:status()[1].why)
     helper.eventually(function() return world.set.slots[1].policy end)
     assert.is_not.equal(first, world.set.slots[1].policy)
     assert.is_true(first.vm:status().ended)

@@ -1,0 +1,69 @@
+-- perigee.daemon_doors: where the daemon is reached and what it reaches people by.  -- internal
+-- Control socket, callbacks, admin server, messages, the service manager's watchdog: opened after the policies are
+-- loaded, closed last. Each is a module of its own that knows nothing of the daemon; here they are given what they need.
+
+local journal = require "perigee.core.journal"
+local supervisor = require "perigee.supervisor"
+local systemd = require "perigee.systemd"
+local task = require "perigee.task"
+
+local doors = {}
+
+local servers = {} -- in the order in which they were opened
+local receiver -- of callbacks; nil without --listen
+
+--- The callback URL of an attempt, or nil without a public address.
+function doors.url_for(job_id, attempt)
+  return receiver and receiver:url_for(job_id, attempt)
+end
+
+--- The receiver of callbacks, or nil without --listen.
+function doors.receiver()
+  return receiver
+end
+
+local function open_control(settings, daemon)
+  if settings.directory == ":memory:" then return end
+  local control = require "perigee.control"
+  servers[#servers + 1] = control.serve { path = settings.directory .. "/" .. control.SOCKET, verbs = daemon.verbs }
+end
+
+local function open_callbacks(settings)
+  if not settings.listen then return end
+  receiver = require("perigee.callbacks").serve {
+    listen = settings.listen,
+    public_url = settings.public_url,
+    directory = settings.directory,
+    ring = function(job_id) supervisor.ring(job_id) end,
+  }
+  servers[#servers + 1] = receiver
+end
+
+local function open_admin(settings, daemon)
+  if not settings.admin_listen then return end
+  servers[#servers + 1] = require("perigee.admin").serve { listen = settings.admin_listen, data = daemon.health }
+end
+
+-- Any answer of the journal will do, an error as well.
+local function ping()
+  journal.call("store.get", { space = "perigee.daemon", name = "ping" })
+end
+
+--- Opens what settings ask for (perigee.daemon_settings); daemon: perigee.daemon.
+function doors.open(settings, daemon)
+  open_control(settings, daemon)
+  open_callbacks(settings)
+  open_admin(settings, daemon)
+  task.detach(systemd.feed, ping)
+end
+
+--- Closes what was opened.
+function doors.close()
+  for i = #servers, 1, -1 do
+    pcall(servers[i].close, servers[i])
+    servers[i] = nil
+  end
+  receiver = nil
+end
+
+return doors
