@@ -131,6 +131,15 @@ static const struct cli_option spend_options[] = {
     {0},
 };
 
+static const struct cli_option notify_options[] = {
+    STATE_OPTION,
+    {"config", 0, CLI_TEXT, "FILE", NULL, "the configuration that says where messages go"},
+    {"env-file", 0, CLI_TEXT, "FILE", NULL, "read variables from FILE (NAME=value lines)"},
+    JSON_OPTION,
+    COMMON_OPTIONS,
+    {0},
+};
+
 const struct cli_command cli_commands[] = {
     {.name = "run",
      .usage = "[options] FILE [args…]",
@@ -218,6 +227,15 @@ const struct cli_command cli_commands[] = {
      .text = "LEVEL is debug, info, warn, error or off; it holds until the daemon ends.  Exit code 3: no "
              "daemon runs.",
      .options = control_options,
+     .least_words = 1,
+     .most_words = 1},
+    {.name = "notify",
+     .usage = "[options] test",
+     .summary = "send a message where messages go, to see whether they arrive",
+     .text = "The daemon sends it if one runs, else this command, in each way that `notify` of the\n"
+             "configuration names.\n\n"
+             "Exit codes: 0 every way works, 1 one does not, 2 usage, 3 nothing is configured.",
+     .options = notify_options,
      .least_words = 1,
      .most_words = 1},
     {.name = "pause",

@@ -32,6 +32,8 @@ local function check_config(reports, asked)
   for _, message in ipairs(config.problems()) do add(message) end
   local priced, problem = pcall(require("perigee.sxwl_price").read_table, file.sxwl and file.sxwl.prices)
   if not priced then add(problem.message, "sxwl.prices") end
+  local readable, wrong = pcall(require("perigee.notify_settings").read, file.notify or { command = { "none" } })
+  if not readable then add(wrong.message, "notify") end
   for _, message in ipairs(#reports > 0 and policy_check.budgets(file.budgets, reports) or {}) do add(message, "budgets") end
   return report
 end

@@ -199,6 +199,7 @@ function policy.check(t, file)
   check_hooks(t.on, add)
   check_with("budget", function(b) require("perigee.budget").new(b) end, t.budget, add)
   check_with("retry", function(r) require("perigee.retry").new(r) end, t.retry, add)
+  check_with("notify", require("perigee.notify_settings").read, t.notify, add)
   check_schedules(t.schedules, add)
   return problems
 end
