@@ -121,6 +121,24 @@ bool journal_sum_add(struct amount *sum, const char *text, int sign)
     return true;
 }
 
+const char *const journal_bucket_names[4] = {"", "held", "unknown", "spent"};
+
+struct record *journal_line_row(struct record_list *out, const struct record *line,
+                                const struct amount sums[4])
+{
+    static const char *const texts[] = {"budget", "window", "currency", "limit"};
+    struct record *row = record_list_add(out);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        record_set_text(row, texts[i], record_text(line, texts[i]));
+    record_set_integer(row, "number", record_integer(line, "number"));
+    for (int bucket = JOURNAL_HELD; bucket <= JOURNAL_SPENT; bucket++) {
+        char text[AMOUNT_TEXT_SIZE];
+        amount_format(&sums[bucket], text);
+        record_set_text(row, journal_bucket_names[bucket], text);
+    }
+    return row;
+}
+
 bool journal_fits(const struct amount sums[4], const struct amount *price, const struct amount *limit)
 {
     struct amount total = *price;

@@ -60,6 +60,13 @@ enum journal_bucket journal_bucket_parse(const char *name);
  */
 bool journal_sum_add(struct amount *sum, const char *text, int sign);
 
+/* "", "held", "unknown", "spent": the fields of a line by enum journal_bucket. */
+extern const char *const journal_bucket_names[4];
+
+/* A row at the end of out: the line as it was given, and its sums. */
+struct record *journal_line_row(struct record_list *out, const struct record *line,
+                                const struct amount sums[4]);
+
 /* True if held + unknown + spent + price stays within the limit; all of one currency. */
 bool journal_fits(const struct amount sums[4], const struct amount *price, const struct amount *limit);
 
