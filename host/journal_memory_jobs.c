@@ -225,6 +225,19 @@ static void note_times(struct memory *m, struct row *job, const char *state)
         table_set_integer(&m->jobs, job, JOB_ENDED_AT, m->now);
 }
 
+/* "" and 0 take a value away. */
+static void clear_empty(struct memory *m, struct row *job, const struct record *in)
+{
+    static const int columns[] = {JOB_REASON, JOB_POLICY, JOB_INTENT, JOB_REMOTE_ID, JOB_PRICE,
+                                  JOB_COST,   JOB_RESULT, JOB_ERROR,  JOB_WAKE_AT,   JOB_EXPIRES_AT};
+    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
+        const char *name = memory_jobs.columns[columns[i]], *text = record_text(in, name);
+        enum record_type type = record_type(in, name);
+        if (type == RECORD_INTEGER ? record_integer(in, name) == 0 : text && text[0] == '\0')
+            table_clear(&m->jobs, job, columns[i]);
+    }
+}
+
 int memory_job_move(struct memory *m, const struct record *in, struct record_list *out, struct err *err)
 {
     struct row *job = need_job(m, "job.move", in, err);
@@ -235,6 +248,7 @@ int memory_job_move(struct memory *m, const struct record *in, struct record_lis
     if (to && !journal_job_may_follow(from, to))
         return journal_invalid(err, "order", "job %s is %s and cannot become %s", id, from, to);
     table_update(&m->jobs, job, in);
+    clear_empty(m, job, in);
     table_set_integer(&m->jobs, job, JOB_CHANGED_AT, m->now);
     if (to) note_times(m, job, to);
     id = row_text(job, JOB_ID); /* it was written anew */

@@ -349,10 +349,11 @@ int memory_export(struct memory *m, const struct record *in, struct record_list 
 {
     const char *wanted = record_text(in, "table"), *after = record_text(in, "after");
     const struct table_schema *schema;
-    bool found = false;
+    bool found = !wanted;
     for (int i = 0; i < TABLE_COUNT; i++) {
         const struct table *table = table_number(m, i, &schema);
-        if (wanted && strcmp(wanted, schema->name) != 0) continue;
+        if (!wanted) record_set_text(record_list_add(out), "table", schema->name);
+        if (!wanted || strcmp(wanted, schema->name) != 0) continue;
         export_table(table, after ? strtoll(after, NULL, 10) : 0, journal_limit(in, INT64_MAX), out);
         found = true;
     }

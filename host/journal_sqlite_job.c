@@ -77,15 +77,14 @@ int sqlite_job_submit(struct sqlite_call *call)
     if (sqlite_row(call, SELECT " WHERE id = :id", &job) < 0) return -1;
     record_free(job);
     if (job)
-        return journal_invalid(call->err, "exists", "a job has the id %s already",
-                               record_text(call->in, "id"));
+        return journal_invalid(call->err, "id", "a job has the id %s already", record_text(call->in, "id"));
     sqlite_more_integer(call, "is_active", journal_job_active(record_text(call->in, "state")));
     if (sqlite_run(
             call,
             "INSERT INTO jobs(id, name, key, service, kind, state, active, reason, spec, hash, options,"
             " policy, tags, price, process, fence, created_at, changed_at, ended_at, expires_at)"
             " VALUES (:id, :name, :key, :service, :kind, :state, :is_active, :reason, :spec, :hash,"
-            " :options, :policy, :tags, :price, iif(:is_active, :me, NULL), 1, :now, :now,"
+            " :options, :policy, :tags, :price, :me, 1, :now, :now,"
             " iif(:is_active, NULL, :now), :expires_at)",
             NULL) < 0)
         return -1;
@@ -121,8 +120,21 @@ int sqlite_job_get(struct sqlite_call *call)
     return call->out->count > 0 ? 0 : get_by_prefix(call);
 }
 
+/* The page before must end with a job that is there. */
+static int check_after(struct sqlite_call *call)
+{
+    struct record *job;
+    if (!record_text(call->in, "after")) return 0;
+    if (sqlite_row(call, "SELECT number FROM jobs WHERE id = :after", &job) < 0) return -1;
+    record_free(job);
+    if (job) return 0;
+    return journal_invalid(call->err, "not_found", "job.list: there is no job %s to go on after",
+                           record_text(call->in, "after"));
+}
+
 int sqlite_job_list(struct sqlite_call *call)
 {
+    if (check_after(call) < 0) return -1;
     static const char *const filters[][2] = {
         {"state", " AND state = :state"},
         {"service", " AND service = :service"},
@@ -239,7 +251,8 @@ static int set_fields(struct sqlite_call *call)
     return rc;
 }
 
-/* Who makes a finished job active again owns it, under a new fence: two may have read the same one. */
+/* Who makes another's finished job active again owns it, under a new fence: two may have read the same one.
+ */
 static int set_state(struct sqlite_call *call, const struct record *job)
 {
     const char *from = record_text(job, "state"), *to = record_text(call->in, "state");
@@ -248,10 +261,12 @@ static int set_state(struct sqlite_call *call, const struct record *job)
         return journal_invalid(call->err, "order", "a job that is %s does not become %s", from, to);
     bool was_active = journal_job_active(from), active = journal_job_active(to);
     sqlite_more_integer(call, "is_active", active);
-    sqlite_more_integer(call, "revived", active && !was_active);
+    const char *owner = record_text(job, "process");
+    bool mine = owner && strcmp(owner, call->engine->self.id) == 0;
+    sqlite_more_integer(call, "revived", active && !was_active && !mine);
     return sqlite_run(call,
                       "UPDATE jobs SET state = :state, active = :is_active,"
-                      " process = CASE WHEN :revived THEN :me WHEN :is_active THEN process END,"
+                      " process = iif(:revived, :me, process),"
                       " fence = fence + :revived,"
                       " started_at = iif(:state = 'running', coalesce(started_at, :now), started_at),"
                       " ended_at = iif(:is_active, NULL, :now) WHERE id = :id",

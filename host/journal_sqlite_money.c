@@ -113,19 +113,19 @@ int sqlite_line_base(struct sqlite_call *call, const struct record *line, enum j
     " amount_total(currency, unknown) AS unknown, amount_total(currency, spent) AS spent,"                   \
     " amount_total(currency, derived) AS derived, amount_total(currency, presumed) AS presumed,"             \
     " sum(permits) AS permits FROM entries"
-#define GROUPED " GROUP BY 1, 2 ORDER BY 1, 2"
+#define GROUPED " GROUP BY 1, 2 HAVING currency IS NOT NULL ORDER BY 1, 2"
 
 int sqlite_spend_report(struct sqlite_call *call)
 {
     static const char *const texts[][2] = {
-        {"total", ENTRIES "SELECT 'total'" SUMS GROUPED},
+        {"total", ENTRIES "SELECT NULL" SUMS GROUPED},
         {"policy", ENTRIES "SELECT policy" SUMS GROUPED},
         {"job", ENTRIES "SELECT job" SUMS GROUPED},
         {"service", ENTRIES "SELECT service" SUMS GROUPED},
         {"operation", ENTRIES "SELECT operation" SUMS GROUPED},
         {"day", ENTRIES "SELECT date(at / 1000, 'unixepoch')" SUMS GROUPED},
-        {"tag", ENTRIES "SELECT t.value" SUMS
-                        " LEFT JOIN json_each(iif(json_valid(tags), tags, '[]')) AS t" GROUPED},
+        {"tag",
+         ENTRIES "SELECT t.value" SUMS " JOIN json_each(iif(json_valid(tags), tags, '[]')) AS t" GROUPED},
     };
     const char *by = record_text(call->in, "by");
     sqlite_more_integer(call, "from", record_integer(call->in, "since"));

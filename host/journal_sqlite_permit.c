@@ -94,7 +94,7 @@ int sqlite_permit_reserve(struct sqlite_call *call)
     if (sqlite_row(call, "SELECT number FROM permits WHERE intent = :intent", &there) < 0) return -1;
     record_free(there);
     if (there)
-        return journal_invalid(call->err, "exists", "a permit has the intent %s already",
+        return journal_invalid(call->err, "intent", "a permit has the intent %s already",
                                record_text(call->in, "intent"));
     if (judge_lines(call, price_text ? &price : NULL, &denied) < 0) return -1;
     if (denied) return 0;

@@ -28,13 +28,22 @@ static int check_version(struct sqlite_call *call)
                            record_text(call->in, "name"), (long long)present, (long long)wanted);
 }
 
+/* A version is given once in the life of a journal: a value that was deleted and set again is not taken for
+ * the one that was read. */
 int sqlite_store_set(struct sqlite_call *call)
 {
     if (check_version(call) < 0) return -1;
+    if (sqlite_run(call,
+                   "INSERT INTO meta(name, value) VALUES ('versions', '1') ON CONFLICT(name)"
+                   " DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)",
+                   NULL) < 0)
+        return -1;
     return sqlite_rows(call,
                        "INSERT INTO store(space, name, value, version, changed_at)"
-                       " VALUES (:space, :name, :value, 1, :now) ON CONFLICT(space, name) DO UPDATE SET"
-                       " value = :value, version = version + 1, changed_at = :now RETURNING version",
+                       " SELECT :space, :name, :value, CAST(value AS INTEGER), :now FROM meta"
+                       " WHERE name = 'versions' ON CONFLICT(space, name) DO UPDATE SET"
+                       " value = excluded.value, version = excluded.version, changed_at = :now"
+                       " RETURNING version",
                        call->out);
 }
 
@@ -129,19 +138,27 @@ int sqlite_outbox_due(struct sqlite_call *call)
                        call->out);
 }
 
+/* A change of the one message; invalid if it is not there, or has ended. */
+static int change_message(struct sqlite_call *call, const char *text)
+{
+    int64_t changed;
+    if (sqlite_run(call, text, &changed) < 0) return -1;
+    if (changed == 1) return 0;
+    return journal_invalid(call->err, "not_found", "no message with the id %s waits in the outbox",
+                           record_text(call->in, "id"));
+}
+
 int sqlite_outbox_later(struct sqlite_call *call)
 {
-    return sqlite_run(call,
-                      "UPDATE outbox SET not_before = :not_before, error = :error, tries = tries + 1"
-                      " WHERE id = :id AND outcome IS NULL",
-                      NULL);
+    return change_message(call,
+                          "UPDATE outbox SET not_before = :not_before, error = :error, tries = tries + 1"
+                          " WHERE id = :id AND outcome IS NULL");
 }
 
 int sqlite_outbox_done(struct sqlite_call *call)
 {
-    return sqlite_run(
-        call, "UPDATE outbox SET outcome = :outcome, ended_at = :now WHERE id = :id AND outcome IS NULL",
-        NULL);
+    return change_message(call, "UPDATE outbox SET outcome = :outcome, ended_at = :now"
+                                " WHERE id = :id AND outcome IS NULL");
 }
 
 int sqlite_outbox_list(struct sqlite_call *call)
@@ -169,11 +186,11 @@ int sqlite_hook_end(struct sqlite_call *call)
     int64_t changed;
     if (sqlite_run(call,
                    "UPDATE hooks SET outcome = :outcome, error = :error, ended_at = :now"
-                   " WHERE number = :number AND (outcome IS NULL OR outcome = 'interrupted')",
+                   " WHERE number = :number",
                    &changed) < 0)
         return -1;
     if (changed == 1) return 0;
-    return journal_invalid(call->err, "not_found", "no run of a hook has the number %lld, or it has ended",
+    return journal_invalid(call->err, "not_found", "no run of a hook has the number %lld",
                            (long long)record_integer(call->in, "number"));
 }
 

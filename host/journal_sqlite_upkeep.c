@@ -119,7 +119,7 @@ int sqlite_journal_export(struct sqlite_call *call)
     if (sqlite_row(call, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = :table", &table) < 0)
         return -1;
     if (!table)
-        return journal_invalid(call->err, "not_found", "the journal has no table \"%s\"",
+        return journal_invalid(call->err, "table", "the journal has no table \"%s\"",
                                record_text(call->in, "table"));
     struct buf text = {0};
     buf_puts(&text, "SELECT :table AS \"table\", cast(rowid AS TEXT) AS key, json_object(");

@@ -2,6 +2,7 @@
 --
 -- A process has one journal, so the cases of an engine run in a process of their own (journal_child.lua).
 local cases = dofile "tests/services/journal_cases.lua"
+local helper = require "tests.helper"
 local json = require "perigee.json"
 local spawn = require "tests.support.spawn"
 
@@ -18,6 +19,7 @@ end
 
 local engines = {
   { "memory", function() return ":memory:" end },
+  { "sqlite", function() return helper.tmpdir() end },
 }
 
 for _, engine in ipairs(engines) do
