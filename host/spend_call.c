@@ -78,7 +78,7 @@ void spend_tell_low(struct spend *spend, const struct budget_low *low)
     char used[AMOUNT_TEXT_SIZE], limit[AMOUNT_TEXT_SIZE];
     amount_format(&low->used, used);
     amount_format(&low->limit, limit);
-    log_write(LOG_LEVEL_WARN, "budget.low", LOG_STR("budget", low->budget),
+    log_write(LOG_LEVEL_WARN, "budget.low", LOG_STR("budget", low->budget[0] ? low->budget : NULL),
               LOG_STR("window", budget_window_name(low->window)),
               LOG_STR("zone", low->window == BUDGET_TOTAL ? NULL : low->zone), LOG_STR("used", used),
               LOG_STR("limit", limit));

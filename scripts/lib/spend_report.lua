@@ -41,7 +41,7 @@ local function groups_of(by, asked)
   local rows = journal().call("spend.report", { by = by, since = asked.since, ["until"] = asked["until"] })
   local list = json.array()
   for i, row in ipairs(rows) do
-    list[i] = { group = row.group, currency = row.currency, permits = row.permits or 0 }
+    list[i] = { group = by ~= "total" and row.group or nil, currency = row.currency, permits = row.permits or 0 }
     for _, sum in ipairs(SUMS) do list[i][sum] = row[sum] or "0 " .. row.currency end
   end
   return list

@@ -604,6 +604,20 @@ static void test_a_low_is_told_once_for_all_processes(void)
     CHECK_INT(lows, 1);
     CHECK(fake.next == fake.count);
     permit_drop(p);
+    next_call("permit.move");
+    budget_unref(b);
+
+    b = durable("team", BUDGET_TOTAL, "10 CCD", 80); /* and one that is a moment too late */
+    p = ask_priced("2 CCD", b, &seen);
+    next_call("store.set");
+    struct record_list more = {NULL, 0};
+    add_sums(&more, "2 CCD", "6 CCD", false);
+    reply(next_call("permit.reserve"), &more);
+    tick();
+    reply(next_call("store.get"), NULL);
+    fail(next_call("store.set"), ERR_INVALID, "conflict", "somebody else has set it");
+    CHECK_INT(lows, 1);
+    permit_drop(p);
     budget_unref(b);
     teardown_journal();
 }
