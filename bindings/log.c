@@ -2,7 +2,7 @@
  *
  *   write(level, event, fields)  fields: a list key, value, key, value … of strings, numbers, booleans
  *   enabled(level)               whether such a line would be written
- *   set_level(name), set_format("text"|"json")
+ *   set_level(name), set_format("text"|"json"), set_run(id), open_file(path)
  * scripts/lib/log.lua makes words and values fit; here they are only copied out.
  */
 #include "bindings/modules.h"
@@ -79,12 +79,27 @@ static int l_set_format(lua_State *L)
     return 0;
 }
 
+static int l_set_run(lua_State *L)
+{
+    log_set_run(luaL_checkstring(L, 1));
+    return 0;
+}
+
+static int l_open_file(lua_State *L)
+{
+    struct err err;
+    if (log_open_file(luaL_checkstring(L, 1), &err) != 0) luax_raise_err(L, &err);
+    return 0;
+}
+
 int luaopen_perigee_core_log(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"write", l_write},
                                          {"enabled", l_enabled},
                                          {"set_level", l_set_level},
                                          {"set_format", l_set_format},
+                                         {"set_run", l_set_run},
+                                         {"open_file", l_open_file},
                                          {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;

@@ -11,6 +11,7 @@
          "debug|info|warn|error|off",                                                                        \
          "least level of log lines (default: warn)"},                                                        \
         {"log-format", 0, CLI_CHOICE, "FORMAT", "text|json", "log lines for people or for machines"},        \
+        {"log-file", 0, CLI_TEXT, "FILE", NULL, "log lines go to FILE, opened anew on SIGUSR2"},             \
         {"quiet", 'q', CLI_FLAG, NULL, NULL, "no notices, no progress, no summary; errors only"},            \
     {                                                                                                        \
         "help", 'h', CLI_FLAG, NULL, NULL, "this text"                                                       \

@@ -1,11 +1,16 @@
 /* log.c - one structured line for each event, as text or JSON. */
 #include "host/log.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "host/buf.h"
+#include "host/mem.h"
 #include "host/redact.h"
 
 static const char *const level_names[] = {"debug", "info", "warn", "error", "off"};
@@ -31,7 +36,10 @@ static struct {
     void *sink_ctx;
     log_time_fn now;
     void *now_ctx;
-} logger = {.level = LOG_LEVEL_WARN, .sink = write_stderr, .now = system_time_ms};
+    char run[40];
+    int fd; /* of the file; -1: lines go to the sink */
+    char *path;
+} logger = {.level = LOG_LEVEL_WARN, .sink = write_stderr, .now = system_time_ms, .fd = -1};
 
 void log_set_sink(log_sink_fn sink, void *ctx)
 {
@@ -54,6 +62,68 @@ void log_set_format(enum log_format format)
 {
     logger.format = format;
 }
+
+void log_set_run(const char *run)
+{
+    snprintf(logger.run, sizeof logger.run, "%s", run ? run : "");
+}
+
+/* ---- a file ----------------------------------------------------------------------------------------- */
+
+static int open_file(const char *path)
+{
+    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, S_IRUSR | S_IWUSR);
+}
+
+int log_open_file(const char *path, struct err *err)
+{
+    int fd = open_file(path);
+    if (fd < 0) {
+        int error = errno;
+        err_set(err, ERR_UNAVAILABLE, "the log file %s cannot be opened: %s", path, strerror(error));
+        return err_set_code(err, "log_file");
+    }
+    log_close_file();
+    logger.fd = fd;
+    logger.path = mem_strdup(path);
+    return 0;
+}
+
+void log_reopen_file(void)
+{
+    if (logger.fd < 0) return;
+    int fd = open_file(logger.path);
+    if (fd < 0) {
+        log_write(LOG_LEVEL_ERROR, "log.not_reopened", LOG_STR("path", logger.path),
+                  LOG_STR("error", strerror(errno)));
+        return;
+    }
+    close(logger.fd);
+    logger.fd = fd;
+}
+
+void log_close_file(void)
+{
+    if (logger.fd >= 0) close(logger.fd);
+    mem_free(logger.path);
+    logger.fd = -1;
+    logger.path = NULL;
+}
+
+/* True if the line is in the file, whole. */
+static bool write_to_file(const char *line, size_t n)
+{
+    while (n > 0) {
+        ssize_t written = write(logger.fd, line, n);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) return false;
+        line += written;
+        n -= (size_t)written;
+    }
+    return true;
+}
+
+/* ---- lines ------------------------------------------------------------------------------------------ */
 
 bool log_enabled(enum log_level level)
 {
@@ -120,6 +190,7 @@ void log_event(enum log_level level, const char *event, const struct log_field *
         buf_printf(&line, "\",\"level\":\"%s\",\"event\":\"%s\"", level_names[level], event);
     else
         buf_printf(&line, " %-5s %s", level_names[level], event);
+    if (json && logger.run[0]) buf_printf(&line, ",\"run\":\"%s\"", logger.run);
     for (size_t i = 0; i < n; i++) {
         if (fields[i].type == LOG_STRING && fields[i].string == NULL) continue;
         buf_printf(&line, json ? ",\"%s\":" : " %s=", fields[i].key);
@@ -128,6 +199,7 @@ void log_event(enum log_level level, const char *event, const struct log_field *
     buf_puts(&line, json ? "}" : "");
     redact_buf(&line, 0);
     buf_putc(&line, '\n');
-    logger.sink(logger.sink_ctx, level, line.data, line.len);
+    if (logger.fd < 0 || !write_to_file(line.data, line.len))
+        logger.sink(logger.sink_ctx, level, line.data, line.len);
     buf_deinit(&line);
 }

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "host/err.h"
+
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR, LOG_LEVEL_OFF };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
@@ -53,6 +55,20 @@ void log_set_sink(log_sink_fn sink, void *ctx);
 void log_set_time(log_time_fn now, void *ctx);
 void log_set_level(enum log_level level);
 void log_set_format(enum log_format format);
+
+/* A word that stands in every JSON line as "run": which of many processes wrote it.  NULL or "": none. */
+void log_set_run(const char *run);
+
+/* Lines go to the end of this file, which is made with mode 0600, and no more to the sink, but for those that
+ * cannot be written (a full disk).  -1 with err (unavailable, code) if it cannot be opened. */
+int log_open_file(const char *path, struct err *err);
+
+/* Opens the file anew under its name, after somebody has moved it away.  If that fails the old one stays, and
+ * gets a line that says so.  Without a file nothing happens. */
+void log_reopen_file(void);
+
+/* Back to the sink. */
+void log_close_file(void);
 
 /* True if a line of this level would be written: ask before building costly fields. */
 bool log_enabled(enum log_level level);

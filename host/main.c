@@ -14,6 +14,7 @@
 #include "bindings/spend.h"
 #include "host/buf.h"
 #include "host/cli.h"
+#include "host/log.h"
 #include "host/luax.h"
 #include "host/random.h"
 #include "host/redact.h"
@@ -146,6 +147,7 @@ int main(int argc, char **argv)
         run_free(run);
     }
     buf_deinit(&message);
+    log_close_file();
     redact_clear();
     return status;
 }

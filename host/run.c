@@ -103,6 +103,7 @@ static void on_signal_cb(void *ctx, int signum)
         sched_request_dump(run->sched);
         return;
     }
+    if (signum == SIGUSR2) log_reopen_file();
     if (run->takes_signals && !run->script_ended && hand_over(run, signum)) return;
     if (signum == SIGUSR2) return;
     if (run->signum || run->told_to_end) {

@@ -19,6 +19,14 @@ end
 
 -- ---- settings --------------------------------------------------------------------------------------------
 
+local function open_log(path)
+  if not path then return end
+  local ok, err = pcall(require("perigee.core.log").open_file, path)
+  if ok then return end
+  err.kind, err.code = "invalid", "config"
+  error(err, 0)
+end
+
 local function apply_settings(config)
   local log = require "perigee.core.log"
   local level, format = config.option "log_level", config.option "log_format"
@@ -29,6 +37,8 @@ local function apply_settings(config)
   if config.option "no_progress" then term.set_progress(false) end
   if level then log.set_level(level) end
   if format then log.set_format(format) end
+  if format == "json" then log.set_run(require("perigee.core.server").secret():sub(1, 8)) end
+  open_log(config.option "log_file")
 end
 
 -- What a journal calls the process that a command is; who can do without one.

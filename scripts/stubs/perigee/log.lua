@@ -25,6 +25,13 @@ function log.warn(event, fields) end
 ---@param fields? table<string, any>
 function log.error(event, fields) end
 
+---Runs f with these fields in every line of this task and of those it starts; without f, from now on.
+---@param fields table<string, any>
+---@param f? function
+---@param ... any
+---@return any ...
+function log.with(fields, f, ...) end
+
 ---True if a line of the level would be written.
 ---@param level perigee.log.level
 ---@return boolean
