@@ -27,12 +27,21 @@ local VERBS <const> = {
   why = function(f, args) return f(args.id) end,
 }
 
+-- A person at the control socket says who they are; a policy is who it is.
+local function asker(args, origin)
+  if type(args.who) ~= "string" or origin.policy then return origin end
+  return { who = args.who }
+end
+
 --- Functions by name ("jobs.submit", …), each with one table of arguments, over the supervisor's verbs.  origin: who
 --- asks, {policy=, who=}.
 function backend.handlers(verbs, origin)
   local handlers = {}
   for name, call in pairs(VERBS) do
-    handlers["jobs." .. name] = function(args) return call(verbs[name], args or {}, origin) end
+    handlers["jobs." .. name] = function(args)
+      args = args or {}
+      return call(verbs[name], args, asker(args, origin))
+    end
   end
   return handlers
 end
