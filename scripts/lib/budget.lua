@@ -12,6 +12,7 @@ local budget = {}
 
 local WINDOWS = { "total", "hour", "day", "week", "month" }
 local FIELDS = { "total", "hour", "day", "week", "month", "name", "warn", "tz", "utc_offset", "check_balance" }
+local SPACE <const> = "perigee.budgets" -- of the journal's values, as host/spend_journal.h has it
 local WARN <const> = 0.8
 local DAY <const> = 86400
 -- A zone's changes are looked up from a year ago to ten years from now: longer than any process runs.
@@ -103,6 +104,7 @@ local function definition(options, limits)
   return require("perigee.json").encode(kept)
 end
 
+local definitions = setmetatable({}, { __mode = "k" }) -- of durable budgets
 local checked = setmetatable({}, { __mode = "k" }) -- budgets that want the balance looked at
 
 local function make(options, durable)
@@ -119,6 +121,7 @@ local function make(options, durable)
     errors.invalid "budget.new: check_balance is true or false"
   end
   local zone, offsets = read_zone(options)
+  local text = durable and definition(options, limits) or nil
   local b = core.new {
     name = options.name,
     limits = limits,
@@ -126,8 +129,9 @@ local function make(options, durable)
     offsets = offsets,
     warn_percent = read_warn(options.warn),
     durable = durable,
-    definition = durable and definition(options, limits) or nil,
+    definition = text,
   }
+  definitions[b] = text
   if options.check_balance then checked[b] = true end
   return b
 end
@@ -141,6 +145,19 @@ end
 --- A budget of this process alone, whose name is for people.
 function budget.own(options)
   return make(options, false)
+end
+
+--- Has the journal know what the budget is, so that other processes and VMs can find it by its name.  Waits.
+function budget.keep(b)
+  if not core.is_budget(b) then errors.invalid "budget.keep takes a budget" end
+  if not definitions[b] then errors.invalid "budget.keep: a budget without a name is nothing to others" end
+  require("perigee.core.journal").call("store.set", { space = SPACE, name = b:name(), value = definitions[b] })
+end
+
+--- The durable budget of that name, as the journal knows it, or nil.  Waits.
+function budget.find(name)
+  local row = require("perigee.core.journal").call("store.get", { space = SPACE, name = name })[1]
+  return row and budget.new(require("perigee.json").decode(row.value)) or nil
 end
 
 --- Whether one of the budgets asks for a look at the balance before a paid call.

@@ -52,8 +52,22 @@ function budgets.install()
   installed = true
 end
 
+local function by_name(name)
+  for _, one in ipairs(all()) do
+    if one.name == name then return one.budget end
+  end
+  local found = budget.find(name)
+  if found then return found end
+  return error(errors.new {
+    kind = "denied",
+    code = "no_budget",
+    message = ("no budget is named %s: neither the configuration nor the journal knows it"):format(name),
+  }, 0)
+end
+
 --- The budgets for calls of that policy, or of a job with these tags; those for all calls are not among them, since the
---- kernel adds them to each call.  call: {policy=, tags=}.
+--- kernel adds them to each call.  call: {policy=, tags=, names=}; names: of durable budgets, each of which must be
+--- known to the configuration or the journal, else `denied`.
 function budgets.for_call(call)
   local tagged = {}
   for _, tag in ipairs(call.tags or {}) do
@@ -62,6 +76,9 @@ function budgets.for_call(call)
   local list = {}
   for _, one in ipairs(all()) do
     if (one.policy and one.policy == call.policy) or (one.tag and tagged[one.tag]) then list[#list + 1] = one.budget end
+  end
+  for _, name in ipairs(call.names or {}) do
+    list[#list + 1] = by_name(name)
   end
   return list
 end

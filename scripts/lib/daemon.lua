@@ -334,7 +334,7 @@ daemon.verbs = {
     require("perigee.core.log").set_level(args.level)
     return { level = args.level }
   end,
-  spend = function(args) return { rows = journal.call("spend.report", { by = args.by or "total", since = args.since }) } end,
+  spend = function(args) return require("perigee.spend_report").collect(args) end,
 }
 
 local function add_job_verbs()
@@ -361,7 +361,7 @@ local function watch_budgets()
   while true do
     local low = spend.next_low()
     low.used, low.limit = tostring(low.used), tostring(low.limit)
-    low.why = ("%s of %s a %s"):format(low.used, low.limit, low.window)
+    low.why = ("%s of %s are used (%s%s)"):format(low.used, low.limit, low.window, low.zone and ", " .. low.zone or "")
     daemon.emit("budget.low", low)
   end
 end

@@ -113,6 +113,7 @@ local function read_budgets(where, value)
       invalid(where, 'budget: a job outlives this script, so its budget must have a name: budget.new { name = "nightly", … }')
     end
     names[#names + 1] = line(where, "budget", name, 63)
+    if budgets.is_budget(one) then budgets.keep(one) end -- whoever supervises the job finds it by its name
   end
   if #names == 0 then invalid(where, "budget is an empty list") end
   return names

@@ -12,7 +12,7 @@ local time = require "perigee.time"
 
 local spend_report = {}
 
-local BUDGET_SPACE <const> = "perigee.budgets" -- as host/spend_journal.h has it
+local BUDGET_SPACE <const> = "perigee.budgets" -- as perigee.budget has it
 local MOST_BUDGETS <const>, MOST_NAMES <const> = 1000, 200
 local SUMS <const> = { "spent", "held", "unknown", "derived", "presumed" }
 

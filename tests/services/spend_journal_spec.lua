@@ -20,8 +20,9 @@ local function sent(options)
   return permit
 end
 
+-- b: a budget or a list of them
 local function pay(price, b, charge, more)
-  local options = { price = price, budgets = { b } }
+  local options = { price = price, budgets = budget.is_budget(b) and { b } or b }
   for name, value in pairs(more or {}) do options[name] = value end
   local permit <close> = sent(options)
   permit:answered("created", "remote-1")
@@ -143,6 +144,21 @@ describe("a budget with a name", function()
     assert.equal("1 CCD", tostring(err.left))
     assert.truthy(err.message:find("(day, Asia/Shanghai)", 1, true), err.message)
     assert.equal("0 CCD", tostring(own:held()))
+  end)
+
+  it("is found by its name once the journal knows it, and calls of a job that names it count", function()
+    local budgets = require "perigee.budgets"
+    local b = budget.new { name = "of a job", day = "10 CCD", tz = "Asia/Shanghai", warn = 0 }
+    assert.equal("no_budget", helper.error_of(budgets.for_call, { names = { "of a job" } }).code)
+
+    budget.keep(b)
+    local found = budgets.for_call { names = { "of a job" } }
+
+    assert.equal(1, #found)
+    assert.equal("Asia/Shanghai", found[1]:zone())
+    pay("3 CCD", found)
+    assert.equal("7 CCD", tostring(b:left "day"))
+    assert.is_true(errors.is(helper.error_of(budget.keep, budget.new { total = "1 CCD" }), "invalid"))
   end)
 
   it("counts what was paid elsewhere", function()

@@ -106,6 +106,15 @@ function budget.current() end
 ---@return perigee.budget[]
 function budget.collect(of_call, of_client) end
 
+---Has the journal know what the budget is, so that others can find it by its name.
+---@param b perigee.budget
+function budget.keep(b) end
+
+---The durable budget of that name, as the journal knows it.
+---@param name string
+---@return perigee.budget?
+function budget.find(name) end
+
 ---Whether one of them asks for a look at the balance.
 ---@param list perigee.budget[]
 ---@return boolean
