@@ -99,4 +99,30 @@ describe("a command to the daemon", function()
       assert.equal(2, perigee(table.unpack(words)).status)
     end
   end)
+
+  it("leaves the answer for a held job in the journal where no daemon runs, and refuses others", function()
+    local submit = [[
+      local call = require("perigee.core.journal").call
+      for _, job in ipairs { { "aa11", "held" }, { "bb22", "planned" } } do
+        call("job.submit", { id = job[1], name = job[1], key = "", service = "sxwl", kind = "job", spec = "{}", hash = "h",
+          state = job[2] })
+      end]]
+    local made = spawn.run { "run", "--state", directory, "-e", submit }
+    assert.equal(0, made.status, made.stderr)
+    local function request_of(id)
+      local code = ('print(require("perigee.core.journal").call("job.get", {id = %q})[1].request)'):format(id)
+      return spawn.run({ "run", "--state", directory, "-e", code }).stdout
+    end
+
+    local approved, denied = perigee("approve", "aa"), perigee("deny", "aa11", "too", "dear")
+
+    assert.equal(0, approved.status, approved.stderr)
+    assert.equal("job aa11 is approved; no daemon runs, so the next one acts on it\n", approved.stdout)
+    assert.equal(0, denied.status)
+    assert.same({ verb = "deny", who = "eve", why = "too dear" }, json.decode(request_of "aa11"))
+    local other = perigee("approve", "bb22")
+    assert.equal(1, other.status)
+    assert.truthy(other.stderr:find("job bb22 is planned: only a held job waits for an answer", 1, true))
+    assert.truthy(perigee("approve", "cc").stderr:find("there is no job cc", 1, true))
+  end)
 end)
