@@ -230,7 +230,7 @@ describe("a message that does not arrive", function()
   it("does not hold up those of another way, and is not sent to a redirect", function()
     local hook, dir = with_webhook(), helper.tmpdir()
     configure { webhook = hook.url, command = { "/bin/sh", "-c", "cat > " .. dir .. "/out" }, min_interval = 0 }
-    hook.status, hook.headers = 302, { Location = hook.url .. "/other" }
+    hook.status, hook.headers = 307, { Location = hook.url .. "/other" }
     notify.event("policy.stale", { policy = "redirect" })
     worker.look()
 
