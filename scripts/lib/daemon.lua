@@ -23,6 +23,7 @@ local time = require "perigee.time"
 local daemon = {}
 
 local MOST_PROBLEMS <const> = 20
+local FLUSH <const> = 5 -- seconds for messages at the end
 
 -- What has to be known all over this file; one daemon for a process.
 local host -- what host/run.c gives
@@ -75,6 +76,11 @@ function daemon.emit(event, data)
       if not ok then log.error("daemon.subscriber_failed", { what = event, why = tostring(err) }) end
     end)
   end
+end
+
+--- The table `notify` of a policy, or nil.
+function daemon.notify_of(name)
+  return policies and policies:notify_of(name)
 end
 
 -- ---- policies and their schedules ------------------------------------------------------------------------------
@@ -288,6 +294,7 @@ function daemon.reload()
   local fixed = config.fixed()
   config.start(host.options, host.option_names, host.read_option)
   for name, value in pairs(fixed) do config.fix(name, value) end
+  daemon_settings.check_messages()
   policies.context.surroundings = daemon_settings.for_policies(host)
   policies.context.surroundings.serve = serve_policy
   policies:load(daemon_settings.policies(host))
@@ -334,6 +341,7 @@ daemon.verbs = {
     require("perigee.core.log").set_level(args.level)
     return { level = args.level }
   end,
+  ["notify.test"] = function() return require("perigee.notify").test() end,
   spend = function(args) return require("perigee.spend_report").collect(args) end,
 }
 
@@ -412,6 +420,7 @@ local function drain()
   within(left(), "jobs", supervisor.drain)
   policies:stop(false)
   within(left(), "hooks", wait_for_hooks)
+  within(math.min(FLUSH, left()), "messages", daemon_doors.flush)
   policies:stop(true)
   daemon_doors.close()
 end
@@ -420,6 +429,7 @@ end
 function daemon.run(given)
   host = given
   settings = daemon_settings.read(host)
+  daemon_settings.check_messages()
   local lock <close> = settings.directory ~= ":memory:" and daemon_lock.take(settings.directory) or nil -- luacheck: ignore 211
   if settings.directory ~= ":memory:" then
     settings.note = settings.directory .. "/daemon.stuck"

@@ -3,6 +3,7 @@
 -- loaded, closed last. Each is a module of its own that knows nothing of the daemon; here they are given what they need.
 
 local journal = require "perigee.core.journal"
+local notify = require "perigee.notify"
 local supervisor = require "perigee.supervisor"
 local systemd = require "perigee.systemd"
 local task = require "perigee.task"
@@ -54,7 +55,14 @@ function doors.open(settings, daemon)
   open_control(settings, daemon)
   open_callbacks(settings)
   open_admin(settings, daemon)
+  notify.start { policies = daemon.notify_of }
+  daemon.subscribe(notify.event)
   task.detach(systemd.feed, ping)
+end
+
+--- Sends the messages that wait.
+function doors.flush()
+  notify.flush()
 end
 
 --- Closes what was opened.

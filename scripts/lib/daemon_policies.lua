@@ -318,6 +318,12 @@ function Policies:schedules()
   return list
 end
 
+--- The table `notify` of the policy of that name, or nil.
+function Policies:notify_of(name)
+  local slot = find(self, name)
+  return slot and slot.policy and slot.policy.notify
+end
+
 --- Whether schedules of the policy run now; if not, why.
 function Policies:may_run(name)
   local slot = find(self, name)

@@ -105,6 +105,13 @@ function settings.read(host)
   }
 end
 
+--- Raises if what is said of messages is wrong.
+function settings.check_messages()
+  local ok, err = pcall(require("perigee.notify_worker").settings)
+  if not ok and errors.is(err, "invalid") then err.code = "config" end
+  if not ok then error(err, 0) end
+end
+
 --- What a policy's VM is told of the program's settings.
 function settings.for_policies(host)
   local options = {}

@@ -5,6 +5,7 @@
 
 local errors = require "perigee.error"
 local link = require "perigee.link"
+local secret = require "perigee.core.secret"
 local task = require "perigee.task"
 
 local host = {}
@@ -94,6 +95,8 @@ local function plain(value, depth)
     return copy
   end
   if kind == "function" or kind == "thread" then return nil end
+  -- where a secret comes from goes over, never the secret
+  if kind == "userdata" and secret.is(value) then return require("perigee.secret").source(value) or tostring(value) end
   if kind == "table" or kind == "userdata" then return tostring(value) end
   return value
 end
@@ -105,12 +108,25 @@ local function sorted_keys(t)
   return keys
 end
 
+-- The hook of an event; where there is none, the options of `retry` answer for a failed job.
+local function hook_of(policy, event)
+  local hook = policy.on and policy.on[event]
+  if hook or event ~= "job.failed" or not policy.retry then return hook end
+  return function(job) return require("perigee.policy").retry_of(policy.retry, job) end
+end
+
+local function hooks_of(policy)
+  local hooks = sorted_keys(policy.on)
+  if policy.retry and not (policy.on and policy.on["job.failed"]) then hooks[#hooks + 1] = "job.failed" end
+  return hooks
+end
+
 -- What the daemon needs to know of it.
 local function describe()
   local policy = loaded.table
   return {
     name = policy.name,
-    hooks = sorted_keys(policy.on),
+    hooks = hooks_of(policy),
     schedules = plain(policy.schedules or {}, 0),
     budget = plain(policy.budget, 0),
     notify = plain(policy.notify, 0),
@@ -123,6 +139,7 @@ local function load_and_describe(args)
     loaded = load_policy(args.file)
     host.name = loaded.table.name
     name_log_lines(host.name)
+    if loaded.table.notify then require("perigee.notify").use(host.name, loaded.table.notify) end
   end
   return describe()
 end
@@ -137,7 +154,7 @@ end
 local function run_hook(event, job, data)
   local policy = loaded.table
   if job and policy.applies and not policy.applies(job) then return { applies = false } end
-  local hook = policy.on and policy.on[event]
+  local hook = hook_of(policy, event)
   if not hook then return { applies = true } end
   local answer
   if job then answer = hook(job, data) else answer = hook(data) end
