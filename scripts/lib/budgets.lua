@@ -1,7 +1,8 @@
 -- perigee.budgets: the budgets of the configuration, and which calls each is for.  -- internal
 --
 -- One without policy and tag is for all calls of the process: install() makes it a default of the kernel.  The others
--- are handed to the calls of their policy or tag, with for_call.  All of them are durable.
+-- are handed to the calls of their policy or tag, with for_call, as are the budgets of policies' own tables.  All of them
+-- are durable.
 
 local budget = require "perigee.budget"
 local config = require "perigee.config"
@@ -52,6 +53,22 @@ function budgets.install()
   installed = true
 end
 
+local declared = {} -- policy -> the budget of its table
+
+--- The budget that a policy's table asks for: durable, under a name of its own unless it has one.
+function budgets.of_policy(policy, options)
+  local named = { name = "policy " .. policy }
+  for field, value in pairs(options) do
+    named[field] = value
+  end
+  return budget.new(named)
+end
+
+--- Has the budget of a policy's table count for the calls of its jobs; nil: it has none.
+function budgets.declare(policy, options)
+  declared[policy] = options and budgets.of_policy(policy, options) or nil
+end
+
 local function by_name(name)
   for _, one in ipairs(all()) do
     if one.name == name then return one.budget end
@@ -77,6 +94,7 @@ function budgets.for_call(call)
   for _, one in ipairs(all()) do
     if (one.policy and one.policy == call.policy) or (one.tag and tagged[one.tag]) then list[#list + 1] = one.budget end
   end
+  if call.policy and declared[call.policy] then list[#list + 1] = declared[call.policy] end
   for _, name in ipairs(call.names or {}) do
     list[#list + 1] = by_name(name)
   end

@@ -3,6 +3,7 @@
 -- of its hooks; too often in a row and it is paused, which the journal remembers. A paused gate does not let jobs pass
 -- unseen: what it would have been asked is held for a person.
 
+local budgets = require "perigee.budgets"
 local errors = require "perigee.error"
 local log = require "perigee.log"
 local one = require "perigee.daemon_policy"
@@ -81,6 +82,11 @@ local function slot_of(self, entry, policy, name)
   return slot
 end
 
+-- The budget of its table counts for its jobs from now on.
+local function declare_budget(slot)
+  if slot.policy then budgets.declare(slot.name, slot.policy.budget) end
+end
+
 --- Loads the files of the entries { file=, memory=, step=, timeout= }, checks them, and puts them in the place of those
 --- that run; raises, and changes nothing, if one is bad. stuck: file -> name of policies that are paused and must not
 --- even be loaded.
@@ -90,6 +96,7 @@ function Policies:load(entries, stuck)
   local old, slots = self.slots, {}
   for i, entry in ipairs(entries) do
     slots[i] = slot_of(self, entry, loaded[i], loaded[i] and loaded[i].name or stuck[entry.file] or name_of_file(entry.file))
+    declare_budget(slots[i])
   end
   self.slots = slots
   self.generation = self.generation + 1
@@ -132,6 +139,7 @@ end
 function Policies:resume(name)
   local slot = find(self, name) or errors.invalid(self:unknown(name))
   if not slot.policy then slot.policy = load_one(self, slot.entry) end
+  declare_budget(slot)
   slot.paused, slot.failures, slot.error, slot.restarts = nil, {}, nil, 0
   self.context.book:set_paused(name, nil)
   log.info("policy.resumed", { policy = name })
@@ -154,6 +162,7 @@ local function restart(self, slot)
     if ok then policy:close() end
   elseif ok then
     slot.policy, slot.error = policy, nil
+    declare_budget(slot)
     self.context.changed()
   else
     slot.error = one.message(policy)

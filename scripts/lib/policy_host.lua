@@ -151,6 +151,14 @@ local function with_limit(seconds, f, ...)
   return task.deadline(seconds, f, ...)
 end
 
+-- Paid calls that the policy makes by itself count against the budget of its table, as its jobs do.
+local function within_budget(f, ...)
+  local options = loaded.table.budget
+  if options == nil then return f(...) end
+  loaded.budget = loaded.budget or require("perigee.budgets").of_policy(host.name, options)
+  return require("perigee.budget").with(loaded.budget, f, ...)
+end
+
 local function run_hook(event, job, data)
   local policy = loaded.table
   if job and policy.applies and not policy.applies(job) then return { applies = false } end
@@ -163,7 +171,7 @@ end
 
 -- { event =, job =, data =, seconds = } -> { applies =, decision = }
 local function hook(args)
-  return with_limit(args.seconds, run_hook, args.event, args.job, args.data)
+  return with_limit(args.seconds, within_budget, run_hook, args.event, args.job, args.data)
 end
 
 -- Whether the policy is for that job, without asking it anything.
@@ -207,7 +215,7 @@ end
 local function schedule(args)
   local found = find_schedule(args.name)
   task.set_local("perigee.schedule_key", args.key)
-  with_limit(args.seconds, found.run, context_of(args))
+  with_limit(args.seconds, within_budget, found.run, context_of(args))
 end
 
 -- ---- the VM ---------------------------------------------------------------------------------------------------------
