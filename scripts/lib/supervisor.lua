@@ -227,14 +227,14 @@ end
 
 -- ---- other processes -----------------------------------------------------------------------------------------------------
 
-local REQUESTS <const> = { stop = true, approve = true, deny = true, forget = true, adopt = true }
+local REQUESTS <const> = { stop = true, approve = true, deny = true, forget = true, adopt = true, retry = true }
 
 local function serve_requests(self)
   for _, row in ipairs(journal.call("job.asked", {})) do
     local request = book.decoded(row.request)
     local verb = request and REQUESTS[request.verb] and self.verbs[request.verb]
     if verb then
-      local ok, err = task.try(verb, { id = row.id, remote_id = request.remote_id }, { who = request.who })
+      local ok, err = task.try(verb, row.id, request, { who = request.who })
       if not ok and err then log.warn("supervisor.request", { job = row.id, verb = request.verb, error = tostring(err) }) end
     end
   end
@@ -249,7 +249,7 @@ local function tick(self)
         claim_at = clock.now() + CLAIM_EVERY
         recover.claim(self)
       end
-      if next(self.entries) ~= nil then serve_requests(self) end
+      serve_requests(self)
     end)
     if not ok then
       if errors.is(err, "cancelled") then error(err, 0) end

@@ -4,7 +4,10 @@
 -- certainly had no effect goes back to planned, what may have had one becomes unknown.
 
 local amount = require "perigee.amount"
+local balance = require "perigee.balance"
 local book = require "perigee.supervisor_book"
+local budget = require "perigee.budget"
+local budgets = require "perigee.budgets"
 local clock = require "perigee.core.task"
 local errors = require "perigee.error"
 local job_spec = require "perigee.job_spec"
@@ -49,11 +52,20 @@ function attempt.limits(options, attempts)
   return limits
 end
 
+-- A budget by its name: of the configuration, or as the journal knows it.
+local function budget_named(name)
+  for _, one in ipairs(budgets.all()) do
+    if one.name == name then return one.budget end
+  end
+  return budget.find(name) or denied("budget",
+    ("the job names the budget %q, which is not known here: put it into the configuration"):format(name))
+end
+
 -- Budgets of the configuration for this policy and these tags, and those the job names.
 local function budgets_of(row, options)
-  local ok, budgets = pcall(require, "perigee.budgets")
-  if not ok then return nil end
-  return budgets.for_call { policy = row.policy, tags = book.decoded(row.tags), names = options.budget }
+  local list = budgets.for_call { policy = row.policy, tags = book.decoded(row.tags) }
+  for _, name in ipairs(options.budget or {}) do list[#list + 1] = budget_named(name) end
+  return list
 end
 
 -- ---- what is not to be ---------------------------------------------------------------------------------------------
@@ -83,7 +95,7 @@ end
 
 -- How long to wait before a try that had no effect is repeated.
 local function backoff(entry, err)
-  if errors.is(err) and err.code == "login_refused" then return LOGIN_PAUSE end
+  if errors.is(err, "auth") and not err.renewed then return LOGIN_PAUSE end
   entry.refusals = (entry.refusals or 0) + 1
   local most = math.min(CAP, BASE * 2.0 ^ math.min(entry.refusals - 1, 10))
   local asked = errors.is(err) and tonumber(err.retry_after) or 0
@@ -107,7 +119,7 @@ local function refused(self, entry, row, err, number, tried)
     if err.kind == "auth" and not err.renewed then self:login_refused(row.service, err) end
     return attempt.postpone(self, entry, row, err, backoff(entry, err), tried)
   end
-  if errors.is(err, "denied") and number == 1 then return deny(self, entry, row, err) end
+  if (errors.is(err, "denied") or errors.is(err, "funds")) and number == 1 then return deny(self, entry, row, err) end
   if not errors.is(err) then self:report(entry, err) end
   return require "perigee.supervisor_end".failed(self, entry, row, { tried = tried, error = attempt.error_of(err), raised = err })
 end
@@ -163,9 +175,11 @@ end
 local function new_try(self, entry, row, options, limits, number)
   local try = { number = number }
   function try.reserve(terms, call)
+    local list = budgets_of(row, options)
+    balance.check(self:driver(row.service).client, call.operation, terms.price, list)
     try.permit = spend.request {
       service = row.service, operation = call.operation, account = call.account, key = call.key, price = terms.price,
-      max_cost = limits.left, budgets = budgets_of(row, options), intent = call.intent,
+      max_cost = limits.left, budgets = list, intent = call.intent,
       job = row.id, attempt = number, policy = row.policy, tags = row.tags, model = call.model,
     }
     local intent = try.permit:intent_id()
@@ -193,9 +207,9 @@ end
 local function is_running(self, entry, try, remote_id)
   entry.permit, entry.refusals = try.permit, nil
   local row = book.insist(self, entry, {
-    state = "running", remote_id = remote_id,
+    state = "running", remote_id = remote_id, reason = "", error = "",
     attempts = { { attempt = try.number, state = "running", remote_id = remote_id } },
-    decisions = { decision("create", ("%s has taken attempt %d as %s"):format(entry.service, try.number, remote_id), {
+    decisions = { decision("create", ("%s has taken attempt %d as %s"):format(self:driver(entry.service).title, try.number, remote_id), {
       remote_id = remote_id,
     }) },
   })

@@ -97,8 +97,8 @@ function book.view(row, attempts)
   local options = decoded(row.options) or {}
   return {
     id = row.id, name = row.name, key = row.key, service = row.service, kind = row.kind, state = row.state,
-    reason = row.reason, spec = decoded(row.spec), hash = row.hash, options = options, tags = decoded(row.tags) or {},
-    policy = row.policy, attempt = row.attempt or 0, attempts = options.retry and options.retry.attempts or 1,
+    reason = row.reason ~= "" and row.reason or nil, spec = decoded(row.spec), hash = row.hash, options = options,
+    tags = decoded(row.tags) or {}, policy = row.policy, attempt = row.attempt or 0, attempts = options.retry and options.retry.attempts or 1,
     price = row.price, cost = row.cost, spent = attempts and book.spent(attempts) or nil, error = decoded(row.error),
     result = decoded(row.result), remote_id = row.remote_id, intent = row.intent, process = row.process,
     created_at = seconds_of(row.created_at), changed_at = seconds_of(row.changed_at),

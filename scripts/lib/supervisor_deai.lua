@@ -20,7 +20,8 @@ local service = require "perigee.service"
 local time = require "perigee.time"
 local time_of = require "perigee.supervisor_time"
 
-local driver = { service = "deai", can_stop = false }
+local driver = { service = "deai", title = "Distributed AI", can_stop = false,
+  derived_words = "attempt %d is settled at %s, its price: the service reports no charge" }
 driver.__index = driver
 
 local LOGIN_PAUSE <const> = 900 -- seconds a refused password rests
@@ -188,7 +189,8 @@ local function read_inference(self, entry)
   return {
     status = "success", charge = row.ccd_cost,
     result = {
-      infer_id = not at and entry.remote_id or nil, tx_hash = row.tx_hash, result = row.result, submitTime = row.submitTime,
+      infer_id = not at and math.tointeger(tonumber(entry.remote_id)) or nil, tx_hash = row.tx_hash, result = row.result,
+      submitTime = row.submitTime,
       ccd_cost = row.ccd_cost and tostring(row.ccd_cost) or nil,
     },
   }
@@ -242,10 +244,11 @@ local function find_inference(self, job, attempt)
   end
   if #times == 0 then return nil, "absent" end
   if #times > 1 or has_rivals(job_id, attempt, since) then return nil, "no_list" end
-  return ("at:%d:%s"):format(times[1], job_id)
+  return ("at:%d:%s"):format(times[1], job_id), "the one inference on the service that was submitted then"
 end
 
---- Looks for what an intent has started: its id; or nil and "absent", "no_list" or "unreadable", with the error.
+--- Looks for what an intent has started: its id, and how it was found if not by the intent; or nil and
+--- "absent", "no_list" or "unreadable", with the error.
 function driver:find(job, attempt)
   return (job.kind == "infer" and find_inference or find_training)(self, job, attempt)
 end

@@ -54,7 +54,7 @@ end
 
 local function charge_of(self, row, attempt, ended)
   if ended.charge then return ended.charge, false end
-  return self:driver(row.service).cost(attempt)
+  return self:driver(row.service).cost(attempt, ended.at)
 end
 
 -- ---- another attempt -------------------------------------------------------------------------------------------------
@@ -180,15 +180,15 @@ end
 -- ---- ended -----------------------------------------------------------------------------------------------------------
 
 local SENTENCES <const> = {
-  success = "%s says that it has succeeded", fail = "%s says that it has failed",
-  gone = "%s does not know it any more: it was deleted there, or ended without a model",
+  success = "%s says that the job has succeeded", fail = "%s says that the job has failed",
+  gone = "%s does not know the job any more: it was deleted there, or ended without a model",
   stopped = "stopped on %s as asked", expired = "its deadline has passed; it was stopped on %s",
 }
 
-local function failure_error(row, ended)
+local function failure_error(title, ended)
   return ended.error or {
     kind = "job_failed", code = ended.status == "gone" and "not_found" or "fail", outcome = "none",
-    message = ("job %s: %s"):format(row.remote_id or row.id, SENTENCES[ended.status]:format(row.service)),
+    message = SENTENCES[ended.status]:format(title),
   }
 end
 
@@ -196,6 +196,7 @@ end
 --- result, left (it goes on remotely)}.
 function ending.finish(self, entry, row, ended)
   entry.ended = nil
+  local driver = self:driver(row.service)
   local attempts, present = book.attempts(row)
   present = present or { attempt = row.attempt, intent = row.intent, price = row.price, started_at = row.started_at }
   local charge, derived = charge_of(self, row, present, ended)
@@ -203,10 +204,10 @@ function ending.finish(self, entry, row, ended)
   local cost
   cost, derived = settle(entry, present, charge, derived)
   local decisions = {
-    decision("poll", ended.text or SENTENCES[ended.status]:format(row.service), { status = ended.status, remote_id = row.remote_id }),
+    decision("poll", ended.text or SENTENCES[ended.status]:format(driver.title), { status = ended.status, remote_id = row.remote_id }),
   }
   if cost then
-    local words = derived and "attempt %d cost at most %s, derived from the time it was seen"
+    local words = derived and driver.derived_words
       or "attempt %d cost %s, as the service reports"
     decisions[2] = decision("settle", words:format(present.attempt, cost), {
       cost = cost, price = present.price, derived = derived,
@@ -216,13 +217,12 @@ function ending.finish(self, entry, row, ended)
   local state = FINAL[ended.status]
   if state == "failed" then
     return ending.failed(self, entry, row, {
-      error = failure_error(row, ended), tried = present.attempt, cost = cost, derived = derived, decisions = decisions,
+      error = failure_error(driver.title, ended), tried = present.attempt, cost = cost, derived = derived, decisions = decisions,
       state = "failed",
     })
   end
   local fields = { attempt = present.attempt, state = state, cost = cost, derived = derived, ended_at = book.wall() }
   with_changes(attempts, present.attempt, fields)
-  local driver = self:driver(row.service)
   local result = ended.result or driver.result(entry, ended, present)
   local final = book.insist(self, entry, {
     state = state, cost = book.spent(attempts), attempts = { fields }, decisions = decisions,
@@ -251,7 +251,7 @@ local function end_running(self, entry, row, status)
   local driver = self:driver(row.service)
   local left = not driver.can_stop
   if not left then driver:stop(row.remote_id) end
-  local text = left and ("%s cannot be stopped: its supervision ends, it goes on there and stays billed"):format(driver.service) or nil
+  local text = left and ("%s cannot be stopped: its supervision ends, it goes on there and stays billed"):format(driver.title) or nil
   return ending.finish(self, entry, row, { status = status, left = left, text = text })
 end
 

@@ -117,7 +117,7 @@ function recover.reconcile(self, entry, row)
   local attempts, present = book.attempts(row)
   present = present or { attempt = row.attempt, intent = row.intent, started_at = row.changed_at }
   local remote_id, how, err = self:driver(row.service):find(row, present, clock.now())
-  if remote_id then return recover.adopt(self, entry, row, remote_id, "found on the service by its intent") end
+  if remote_id then return recover.adopt(self, entry, row, remote_id, how or "found on the service by its intent") end
   if err and errors.is(err, "auth") then self:login_refused(row.service, err) end
   return not_found(self, entry, row, attempts, how)
 end

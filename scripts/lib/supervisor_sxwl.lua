@@ -5,6 +5,7 @@
 -- list of jobs carries it in jsonAll, which finds a job whose create was answered by nobody.
 
 local amount = require "perigee.amount"
+local clock = require "perigee.core.task"
 local core = require "perigee.core.ops"
 local errors = require "perigee.error"
 local json = require "perigee.json"
@@ -14,16 +15,17 @@ local sxwl = require "perigee.sxwl"
 local time = require "perigee.time"
 local time_of = require "perigee.supervisor_time"
 
-local driver = { service = "sxwl", can_stop = true }
+local driver = { service = "sxwl", title = "SXWL", can_stop = true,
+  derived_words = "attempt %d cost at most %s, derived from the time it was seen" }
 driver.__index = driver
 
 local PAGE <const> = 200 -- rows asked for at once; a service that gives fewer says what it takes
-local FIND_PAGES <const>, SWEEP_PAGES <const> = 50, 200
+local LOOK_PAGES <const>, FIND_PAGES <const>, SWEEP_PAGES <const> = 10, 50, 200
 local CLOCKS <const> = 86400 -- seconds by which the service's clock and zone may differ from ours
 local NO_LIST <const> = 600 -- seconds after which a list that was not offered is asked for again
 local URL_READS <const> = 3 -- readings of success without a url before it is taken as it is
 local INTENT <const> = "PERIGEE_INTENT"
-local HINTS <const> = { [0] = "working", "working", "ended", "ended" }
+local STATUS <const> = { [0] = "working", "working", "success", "fail" } -- by workStatus
 
 --- A driver over a client: client, or nil for one of the configuration, made when it is needed.
 function driver.new(client)
@@ -110,16 +112,30 @@ end
 
 -- ---- watching ------------------------------------------------------------------------------------------------
 
+-- What the list says of a job that job_status does not know: one era answers so for one that has succeeded and left
+-- no model.  Its status, or nil.
+local function listed(self, remote_id)
+  if not self:offers_list(clock.now()) then return nil end
+  for number = 1, LOOK_PAGES do
+    service.take_turn(self.client)
+    local ok, rows, last = pcall(self.page, self, number, clock.now())
+    if not ok and errors.is(rows, "cancelled") then error(rows, 0) end
+    if not ok or not rows then return nil end
+    for _, row in ipairs(rows) do
+      if row.id == remote_id then return row.status end
+    end
+    if last then return nil end
+  end
+  return nil
+end
+
 --- One reading: {status = "working" | "success" | "fail", url}.  Raises; code not_found for a job that is gone.
 function driver:status(entry)
   local ok, reply = pcall(service.call, self.client, "job_status", { job_id = entry.remote_id }, {})
   if not ok then
-    -- One era answers so for a job that has succeeded and has no model: the list knows better.
-    if errors.is(reply) and reply.code == "not_found" and entry.hint == "success" then
-      reply = { status = "success" }
-    else
-      error(reply, 0)
-    end
+    local status = errors.is(reply) and reply.code == "not_found" and listed(self, entry.remote_id)
+    if not status then error(reply, 0) end
+    reply = { status = status }
   end
   local url = reply.url ~= "" and reply.url or nil
   if reply.status == "success" and not url then
@@ -157,15 +173,13 @@ local function read_page(self, number, now)
   return rows, last
 end
 
---- One page as { {id, hint} … } and whether it is the last; nil where no list is offered.
+--- One page as { {id, status} … } and whether it is the last; nil where no list is offered.  What it says of an end is
+--- a hint.
 function driver:page(number, now)
   local rows, last = read_page(self, number, now)
   if not rows then return nil end
   local found = {}
-  for i, row in ipairs(rows) do
-    local hint = HINTS[row.workStatus]
-    found[i] = { id = row.jobName, hint = hint, success = row.workStatus == 2 }
-  end
+  for i, row in ipairs(rows) do found[i] = { id = row.jobName, status = STATUS[row.workStatus] } end
   return found, last
 end
 
@@ -208,7 +222,7 @@ function driver:sweep(now)
     local rows, last = read_page(self, number, now)
     if not rows then return nil end
     for _, row in ipairs(rows) do
-      if HINTS[row.workStatus] ~= "ended" then
+      if STATUS[row.workStatus] == "working" then
         local hourly = self.client.prices[row.gpuType or ""]
         found[#found + 1] = {
           id = row.jobName, since = time_of(row.createTime), name = row.gpuType, intent = intent_of(row),
@@ -224,11 +238,11 @@ end
 
 -- ---- the end -------------------------------------------------------------------------------------------------
 
---- What an attempt has cost until now: an amount and whether it is derived.
-function driver.cost(attempt)
+--- What an attempt has cost until a time (default now): an amount and whether it is derived.
+function driver.cost(attempt, at)
   local terms = json.decode(attempt.spec or "{}").terms
   if not terms or not terms.hourly then return attempt.price and amount(attempt.price), true end
-  local seconds = math.max(0, time.now() - (attempt.started_at or 0) / 1000)
+  local seconds = math.max(0, (at or time.now()) - (attempt.started_at or 0) / 1000)
   return price.derived(amount(terms.hourly), terms.gpus, seconds, attempt.price and amount(attempt.price) or nil), true
 end
 

@@ -44,17 +44,22 @@ local function who_of(origin)
   return origin and (origin.who or origin.policy and "policy " .. origin.policy) or "somebody"
 end
 
+-- Leaves a request for the process that has the job.
+local function ask_owner(row, origin, request)
+  request.who = who_of(origin)
+  journal.call("job.ask", { id = row.id, request = json.encode(request) })
+  local view = book.view(row)
+  view.asked = true
+  return view
+end
+
 -- f(entry, row) for a job of ours, under its lock; for one that is nobody's after taking it.  Asks another process.
 local function on_own(self, what, origin, request, f)
   local row = find(what)
   if not book.is_active(row.state) then invalid("ended", "job %s has ended: it is %s", row.id, row.state) end
   if not self.entries[row.id] then recover.claim(self, row.id) end
   if not self.entries[row.id] then
-    request.who = who_of(origin)
-    journal.call("job.ask", { id = row.id, request = json.encode(request) })
-    local view = book.view(row)
-    view.asked = true
-    return view
+    return ask_owner(row, origin, request)
   end
   local result
   do
@@ -118,6 +123,9 @@ end
 
 -- A finished job is planned anew, here.
 local function again(self, row, change, origin)
+  if row.process and row.process ~= journal.process_id() then
+    return ask_owner(row, origin, { verb = "retry", spec = change and change.spec })
+  end
   local options = book.decoded(row.options) or {}
   if options.deadline and book.wall() >= options.deadline then invalid("deadline", "the deadline of job %s has passed", row.id) end
   if change and change.spec then
@@ -133,6 +141,12 @@ local function again(self, row, change, origin)
   })[1]
   if moved.process ~= journal.process_id() then recover.claim(self, row.id) else recover.take(self, moved) end
   return book.view(moved)
+end
+
+local function stop(self, what, origin)
+  return on_own(self, what, origin, { verb = "stop" }, function(entry, row)
+    return ending.stop(self, entry, row, who_of(origin))
+  end)
 end
 
 local function retry(self, what, change, origin)
@@ -225,16 +239,12 @@ function verbs.new(self)
     end,
     list = list,
     wait = function(what, seconds) return wait(self, what, seconds) end,
-    stop = function(what, origin)
-      return on_own(self, what, origin, { verb = "stop" }, function(entry, row)
-        return ending.stop(self, entry, row, who_of(origin))
-      end)
-    end,
+    stop = function(what, args, origin) return stop(self, what, origin or args) end,
     retry = function(what, change, origin) return retry(self, what, change, origin) end,
     adopt = function(what, given, origin) return adopt(self, what, given, origin or given) end,
-    forget = function(what, origin) return forget(self, what, origin) end,
-    approve = function(what, who) return answer_hold(self, what, origin_of(who), "approve") end,
-    deny = function(what, who) return answer_hold(self, what, origin_of(who), "deny") end,
+    forget = function(what, args, origin) return forget(self, what, origin or args) end,
+    approve = function(what, who, origin) return answer_hold(self, what, origin or origin_of(who), "approve") end,
+    deny = function(what, who, origin) return answer_hold(self, what, origin or origin_of(who), "deny") end,
     why = why,
     sweep = function()
       local found, failures = recover.sweep(self)

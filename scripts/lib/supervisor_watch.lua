@@ -13,22 +13,27 @@ local watch = {}
 
 local FIRST <const>, FACTOR <const>, LAST <const>, JITTER <const> = 2, 1.5, 60, 0.2 -- seconds between two looks
 local LIST_FROM <const> = 4 -- as many due jobs are worth a page
+local LIST_MANY <const> = 400 -- jobs from which on the readings of the list are spaced
 local SINGLES <const> = 20 -- readings before others get their turn
 local PER_SECOND <const> = 200 -- jobs for which a list is read each second, at most
 local GONE_AFTER <const> = 600 -- seconds a job may be unknown to the service before that is believed
 local PATIENCE <const> = 3600 -- seconds without a reading before somebody is told
 local LOGIN_PAUSE <const> = 900 -- seconds a refused password rests
 local ENOUGH <const> = 3 -- readings in a row that failed, after which the others are put off
-local NOW <const> = 0 -- before everything else
+local NOW <const> = -1 -- before everything else
 
 -- ---- when next ---------------------------------------------------------------------------------------------------------
 
+-- Seconds between two readings of the whole list: the more jobs, the fewer.
+local function pace(self)
+  return math.min(math.max(FIRST, self.looks.count / PER_SECOND), LAST)
+end
+
 --- When a job that was found at work is looked at again.
 function watch.later(self, entry, now)
-  local floor = math.min(LAST, self.looks.count / PER_SECOND)
-  local interval = math.max(entry.interval and math.min(entry.interval * FACTOR, LAST) or FIRST, floor)
+  local interval = math.max(entry.interval and math.min(entry.interval * FACTOR, LAST) or FIRST, pace(self))
   entry.interval = interval
-  local wake = now + interval * (1 + JITTER * (2 * clock.random() - 1))
+  local wake = now + interval * (1 - JITTER * clock.random())
   if entry.deadline then wake = math.min(wake, math.max(now + 1, now + (entry.deadline - book.wall()) / 1000)) end
   if entry.due and entry.due - 1 > now then wake = math.min(wake, entry.due - 1) end -- to tell an end at the deadline
   self.looks:set(entry, wake)
@@ -102,7 +107,7 @@ end
 local function missing(self, entry, now)
   entry.missing_since = entry.missing_since or now
   if now - entry.missing_since < GONE_AFTER then return watch.later(self, entry, now) end
-  return to_end(self, entry, { status = "gone" })
+  return to_end(self, entry, { status = "gone", at = book.wall() / 1000 - (now - entry.missing_since) })
 end
 
 local function still(self, entry)
@@ -120,6 +125,7 @@ local function read_one(self, entry)
     return
   end
   local now = clock.now()
+  entry.seen_at = now
   if ok or (errors.is(seen) and seen.code == "not_found") then
     reached(self, entry.service, entry)
     if not ok then return missing(self, entry, now) end
@@ -170,8 +176,8 @@ end
 local function apply(self, name, row, ended, now)
   local entry = self.by_remote[name .. "|" .. tostring(row.id)]
   if not entry or not still(self, entry) then return false end
-  entry.hint, entry.seen_at = row.success and "success" or nil, now
-  if row.hint == "working" and entry.wake > NOW and not (entry.deadline and book.wall() >= entry.deadline) then
+  entry.seen_at = now
+  if row.status == "working" and entry.wake > NOW and not (entry.deadline and book.wall() >= entry.deadline) then
     entry.failing_since, entry.told, entry.missing_since = nil, nil, nil
     watch.later(self, entry, now)
   else
@@ -222,6 +228,17 @@ local function put_off(self, due, now, until_)
   end
 end
 
+-- Many jobs are due, and the list was read a moment ago: they wait for its next reading, but for those in a hurry.
+local function wait_for_list(self, due, next_list)
+  for i, entry in ipairs(due) do
+    if entry.wake <= NOW or (entry.deadline and book.wall() >= entry.deadline) then
+      if i <= SINGLES and still(self, entry) then watch.look(self, entry) end
+    else
+      self.looks:set(entry, next_list)
+    end
+  end
+end
+
 --- One round: the service of the job that is due first.
 function watch.round(self)
   local now = clock.now()
@@ -235,7 +252,12 @@ function watch.round(self)
     return put_off(self, due, now, state.blocked_until)
   end
   local singles = due
-  if #due >= LIST_FROM and driver.page and driver:offers_list(now) then
+  local waits = state.next_list and now < state.next_list
+  if driver.page and (#due >= LIST_FROM or waits) and driver:offers_list(now) then
+    if waits then return wait_for_list(self, due, state.next_list) end
+    local many = self.looks.count > LIST_MANY
+    state.next_list = many and now + pace(self) or nil
+    if many then due = due_jobs(self, name, now + pace(self) / 2) end -- those that would be due before the next reading
     singles = read_list(self, driver, name, due)
     if not singles then -- it is not read for a while; whether the service is down the next reading tells
       driver.no_list_until = now + LAST
