@@ -17,7 +17,7 @@ struct memory {
     int64_t now; /* of the verb at hand */
     int64_t begun_at;
     int64_t versions; /* of stored values: none is given twice */
-    struct table permits, bookings, lines, totals, ratios;
+    struct table permits, bookings, lines, daily, ratios;
     struct table jobs, attempts, decisions;
     struct table values, locks, messages, hooks;
 };
@@ -81,7 +81,7 @@ enum job_column {
 };
 
 /* Each in the file that holds its verbs. */
-extern const struct table_schema memory_permits, memory_bookings, memory_lines, memory_totals, memory_ratios;
+extern const struct table_schema memory_permits, memory_bookings, memory_lines, memory_daily, memory_ratios;
 extern const struct table_schema memory_jobs, memory_attempts, memory_decisions;
 extern const struct table_schema memory_values, memory_locks, memory_messages, memory_hooks;
 
@@ -106,6 +106,8 @@ int memory_budget_count(struct memory *, const struct record *, struct record_li
 /* journal_memory_report.c */
 int memory_spend_report(struct memory *, const struct record *, struct record_list *, struct err *);
 int memory_ratio_list(struct memory *, const struct record *, struct record_list *, struct err *);
+
+/* journal_memory_upkeep.c */
 int memory_verify(struct memory *, const struct record *, struct record_list *, struct err *);
 int memory_export(struct memory *, const struct record *, struct record_list *, struct err *);
 int memory_backup(struct memory *, const struct record *, struct record_list *, struct err *);
@@ -153,14 +155,15 @@ void memory_leave_rest(struct memory *memory); /* locks, hooks */
 void memory_line_held(const struct memory *memory, const struct row *line, struct amount *said,
                       struct amount *held);
 
-/* Messages and hooks whose time is over go. */
-void memory_compact_rest(struct memory *memory);
+/* Adds a permit that is going to the totals of its day and to the ratios. */
+void memory_fold_permit(struct memory *memory, const struct row *permit);
+
+/* Free locks and lines that nobody has touched since; messages and hooks whose own time is over. */
+void memory_compact_rest(struct memory *memory, int64_t before);
+void memory_compact_lines(struct memory *memory, int64_t before);
 
 void memory_tables_init(struct memory *memory);
 void memory_tables_deinit(struct memory *memory);
 int64_t memory_bytes(struct memory *memory);
-
-/* The decimal text of a sum as the verbs give it: "0.05 CCD". */
-void memory_put_sum(struct record *to, const char *field, const struct amount *sum);
 
 #endif

@@ -84,7 +84,7 @@ int memory_job_submit(struct memory *m, const struct record *in, struct record_l
     struct row *job = table_find_texts(&m->jobs, 1, record_text(in, "name"), record_text(in, "key"));
     if (job) return attach(m, job, in, out, err);
     if (table_find_text(&m->jobs, 0, id))
-        return journal_invalid(err, "id", "job.submit: id %s is another job's", id);
+        return journal_invalid(err, "id", "a job has the id %s already", id);
     job = table_add(&m->jobs, in);
     table_set_integer(&m->jobs, job, JOB_ATTEMPT, 0);
     table_set_text(&m->jobs, job, JOB_PROCESS, m->self.id);
@@ -214,28 +214,37 @@ static void put_attempt(struct memory *m, const char *job, const struct record *
     table_set_text(&m->attempts, row, ATTEMPT_JOB, job);
 }
 
-/* When the state was entered. */
-static void note_times(struct memory *m, struct row *job, const char *state)
+/* The fields that were named; "" and 0 take a value away. */
+static void set_fields(struct memory *m, struct row *job, const struct record *in)
 {
-    if (strcmp(state, "running") == 0 && !row_has(job, JOB_STARTED_AT))
-        table_set_integer(&m->jobs, job, JOB_STARTED_AT, m->now);
-    if (journal_job_active(state))
-        table_clear(&m->jobs, job, JOB_ENDED_AT);
-    else if (!row_has(job, JOB_ENDED_AT))
-        table_set_integer(&m->jobs, job, JOB_ENDED_AT, m->now);
-}
-
-/* "" and 0 take a value away. */
-static void clear_empty(struct memory *m, struct row *job, const struct record *in)
-{
-    static const int columns[] = {JOB_REASON, JOB_POLICY, JOB_INTENT, JOB_REMOTE_ID, JOB_PRICE,
-                                  JOB_COST,   JOB_RESULT, JOB_ERROR,  JOB_WAKE_AT,   JOB_EXPIRES_AT};
+    static const int columns[] = {JOB_REASON, JOB_ATTEMPT, JOB_INTENT,  JOB_REMOTE_ID,  JOB_PRICE, JOB_COST,
+                                  JOB_RESULT, JOB_ERROR,   JOB_WAKE_AT, JOB_EXPIRES_AT, JOB_POLICY};
+    if (record_text(in, "spec")) table_set_text(&m->jobs, job, JOB_SPEC, record_text(in, "spec"));
     for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
         const char *name = memory_jobs.columns[columns[i]], *text = record_text(in, name);
-        enum record_type type = record_type(in, name);
-        if (type == RECORD_INTEGER ? record_integer(in, name) == 0 : text && text[0] == '\0')
+        int64_t number = record_integer(in, name);
+        if (record_type(in, name) == RECORD_NONE) continue;
+        if (text && *text)
+            table_set_text(&m->jobs, job, columns[i], text);
+        else if (!text && (number || columns[i] == JOB_ATTEMPT))
+            table_set_integer(&m->jobs, job, columns[i], number);
+        else
             table_clear(&m->jobs, job, columns[i]);
     }
+}
+
+/* Who makes another's finished job active again owns it, under a new fence. */
+static void set_state(struct memory *m, struct row *job, const char *state)
+{
+    bool was_active = is_active(job), active = journal_job_active(state);
+    table_set_text(&m->jobs, job, JOB_STATE, state);
+    if (strcmp(state, "running") == 0 && !row_has(job, JOB_STARTED_AT))
+        table_set_integer(&m->jobs, job, JOB_STARTED_AT, m->now);
+    if (active)
+        table_clear(&m->jobs, job, JOB_ENDED_AT);
+    else
+        table_set_integer(&m->jobs, job, JOB_ENDED_AT, m->now);
+    if (active && !was_active && !row_is(job, JOB_PROCESS, m->self.id)) give_to(m, job, m->self.id);
 }
 
 int memory_job_move(struct memory *m, const struct record *in, struct record_list *out, struct err *err)
@@ -247,11 +256,9 @@ int memory_job_move(struct memory *m, const struct record *in, struct record_lis
         return journal_invalid(err, "fenced", "job %s has another owner by now", id);
     if (to && !journal_job_may_follow(from, to))
         return journal_invalid(err, "order", "job %s is %s and cannot become %s", id, from, to);
-    table_update(&m->jobs, job, in);
-    clear_empty(m, job, in);
+    set_fields(m, job, in);
     table_set_integer(&m->jobs, job, JOB_CHANGED_AT, m->now);
-    if (to) note_times(m, job, to);
-    id = row_text(job, JOB_ID); /* it was written anew */
+    if (to) set_state(m, job, to);
     const struct record_list *decisions = record_rows(in, "decisions"),
                              *attempts = record_rows(in, "attempts");
     for (size_t i = 0; i < decisions->count; i++) add_decision(m, id, decisions->items[i]);
@@ -289,7 +296,8 @@ static void release(struct memory *m, const char *id)
 {
     struct row *job;
     for (size_t at = 0; (job = table_each(&m->jobs, &at));)
-        if (row_is(job, JOB_PROCESS, m->self.id) && (!id || row_is(job, JOB_ID, id))) give_to(m, job, NULL);
+        if (row_is(job, JOB_PROCESS, m->self.id) && is_active(job) && (!id || row_is(job, JOB_ID, id)))
+            give_to(m, job, NULL);
 }
 
 int memory_job_release(struct memory *m, const struct record *in, struct record_list *out, struct err *err)
@@ -309,6 +317,9 @@ int memory_job_ask(struct memory *m, const struct record *in, struct record_list
     (void)out;
     struct row *job = need_job(m, "job.ask", in, err);
     if (!job) return -1;
+    if (!is_active(job))
+        return journal_invalid(err, "finished", "job %s is finished (%s): there is nobody to ask",
+                               row_text(job, JOB_ID), row_text(job, JOB_STATE));
     table_set_text(&m->jobs, job, JOB_REQUEST, record_text(in, "request"));
     return 0;
 }

@@ -19,36 +19,29 @@ const struct table_schema memory_permits = {
 enum { BOOKING_INTENT, BOOKING_BUDGET, BOOKING_WINDOW, BOOKING_NUMBER, BOOKING_CURRENCY };
 
 const struct table_schema memory_bookings = {
-    .name = "bookings",
+    .name = "permit_lines",
     .columns = {"intent", "budget", "window", "number", "currency"},
     .indexes = {{BOOKING_INTENT, -1}},
     .index_count = 1,
 };
 
-enum { LINE_BUDGET, LINE_WINDOW, LINE_NUMBER, LINE_CURRENCY, LINE_HELD, LINE_UNKNOWN, LINE_SPENT };
+enum {
+    LINE_BUDGET,
+    LINE_WINDOW,
+    LINE_NUMBER,
+    LINE_CURRENCY,
+    LINE_HELD,
+    LINE_UNKNOWN,
+    LINE_SPENT,
+    LINE_CHANGED_AT
+};
 
 const struct table_schema memory_lines = {
     .name = "lines",
-    .columns = {"budget", "window", "number", "currency", "held", "unknown", "spent"},
+    .columns = {"budget", "window", "number", "currency", "held", "unknown", "spent", "changed_at"},
     .indexes = {{LINE_BUDGET, LINE_WINDOW, LINE_NUMBER, LINE_CURRENCY, -1}},
     .index_count = 1,
 };
-
-enum { RATIO_SERVICE, RATIO_MODEL, RATIO_CURRENCY, RATIO_COUNT, RATIO_ESTIMATE, RATIO_ACTUAL };
-
-const struct table_schema memory_ratios = {
-    .name = "ratios",
-    .columns = {"service", "model", "currency", "count", "estimate", "actual"},
-    .indexes = {{RATIO_SERVICE, RATIO_MODEL, RATIO_CURRENCY, -1}},
-    .index_count = 1,
-};
-
-void memory_put_sum(struct record *to, const char *field, const struct amount *sum)
-{
-    char text[AMOUNT_TEXT_SIZE];
-    size_t n = amount_format(sum, text);
-    record_set_bytes(to, field, text, n);
-}
 
 /* ---- lines -------------------------------------------------------------------------------------------- */
 
@@ -67,6 +60,12 @@ static struct row *find_line(const struct memory *m, const char *budget, const c
     return table_find(&m->lines, 0, key);
 }
 
+static struct row *find_booked_line(const struct memory *m, const struct row *booking)
+{
+    return find_line(m, row_text(booking, BOOKING_BUDGET), row_text(booking, BOOKING_WINDOW),
+                     row_integer(booking, BOOKING_NUMBER), row_text(booking, BOOKING_CURRENCY));
+}
+
 static struct row *find_given_line(const struct memory *m, const struct record *line)
 {
     return find_line(m, record_text(line, "budget"), record_text(line, "window"),
@@ -83,20 +82,6 @@ static void read_sums(const struct row *line, const char *currency, struct amoun
     journal_sum_add(&sums[JOURNAL_SPENT], row_text(line, LINE_SPENT), 1);
 }
 
-static struct record *put_line(const struct record *given, const struct amount sums[4],
-                               struct record_list *out)
-{
-    struct record *row = record_list_add(out);
-    record_set_text(row, "budget", record_text(given, "budget"));
-    record_set_text(row, "window", record_text(given, "window"));
-    record_set_integer(row, "number", record_integer(given, "number"));
-    record_set_text(row, "currency", record_text(given, "currency"));
-    memory_put_sum(row, "held", &sums[JOURNAL_HELD]);
-    memory_put_sum(row, "unknown", &sums[JOURNAL_UNKNOWN]);
-    memory_put_sum(row, "spent", &sums[JOURNAL_SPENT]);
-    return row;
-}
-
 /* Adds to one bucket of a line, or takes away. */
 static void line_add(struct memory *m, struct row *line, enum journal_bucket bucket, const char *amount,
                      int sign)
@@ -106,25 +91,16 @@ static void line_add(struct memory *m, struct row *line, enum journal_bucket buc
     struct amount sums[4];
     char text[AMOUNT_TEXT_SIZE];
     read_sums(line, row_text(line, LINE_CURRENCY), sums);
-    journal_sum_add(&sums[bucket], amount, sign);
+    if (!journal_sum_add(&sums[bucket], amount, sign)) return; /* of another currency */
     amount_format(&sums[bucket], text);
     table_set_text(&m->lines, line, columns[bucket], text);
+    table_set_integer(&m->lines, line, LINE_CHANGED_AT, m->now);
 }
 
 static struct row *make_line(struct memory *m, const struct record *given)
 {
     struct row *line = find_given_line(m, given);
     return line ? line : table_add(&m->lines, given);
-}
-
-/* A price in another currency than its line's would be counted nowhere. */
-static int check_currency(const char *verb, const struct record *line, const char *amount, struct err *err)
-{
-    struct amount sum;
-    amount_zero(&sum, record_text(line, "currency"), NULL);
-    if (journal_sum_add(&sum, amount, 1)) return 0;
-    return journal_invalid(err, "currency", "%s: %s cannot be counted on a line of budget %s in %s", verb,
-                           amount, record_text(line, "budget"), record_text(line, "currency"));
 }
 
 int memory_budget_lines(struct memory *m, const struct record *in, struct record_list *out, struct err *err)
@@ -134,7 +110,7 @@ int memory_budget_lines(struct memory *m, const struct record *in, struct record
     for (size_t i = 0; i < lines->count; i++) {
         struct amount sums[4];
         read_sums(find_given_line(m, lines->items[i]), record_text(lines->items[i], "currency"), sums);
-        put_line(lines->items[i], sums, out);
+        journal_line_row(out, lines->items[i], sums);
     }
     return 0;
 }
@@ -144,8 +120,6 @@ int memory_budget_count(struct memory *m, const struct record *in, struct record
     const struct record_list *lines = record_rows(in, "lines");
     const char *amount = record_text(in, "amount");
     enum journal_bucket bucket = record_integer(in, "unknown") ? JOURNAL_UNKNOWN : JOURNAL_SPENT;
-    for (size_t i = 0; i < lines->count; i++)
-        if (check_currency("budget.count", lines->items[i], amount, err) < 0) return -1;
     for (size_t i = 0; i < lines->count; i++) {
         struct row *line = make_line(m, lines->items[i]);
         line_add(m, line, bucket, amount, 1);
@@ -155,20 +129,30 @@ int memory_budget_count(struct memory *m, const struct record *in, struct record
 
 /* ---- reserving ---------------------------------------------------------------------------------------- */
 
-/* The line with its sums; 1 if the price would pass its limit, which `denied` then says. */
+/* The line with its sums; 1 if the price would pass its limit, which `denied` then says.  A price in another
+ * currency than the line's is none of its business. */
 static int try_line(const struct memory *m, const struct record *line, const char *price,
                     struct record_list *out)
 {
     struct amount sums[4], cost, limit;
     const char *currency = record_text(line, "currency"), *text = record_text(line, "limit");
     read_sums(find_given_line(m, line), currency, sums);
-    struct record *row = put_line(line, sums, out);
+    struct record *row = journal_line_row(out, line, sums);
     amount_zero(&cost, currency, NULL);
     amount_zero(&limit, currency, NULL);
-    journal_sum_add(&cost, price, 1);
-    if (!text || (journal_sum_add(&limit, text, 1) && journal_fits(sums, &cost, &limit))) return 0;
+    if (!price || !text || !journal_sum_add(&cost, price, 1)) return 0;
+    if (journal_sum_add(&limit, text, 1) && journal_fits(sums, &cost, &limit)) return 0;
     record_set_integer(row, "denied", 1);
     return 1;
+}
+
+/* True if the permit stands in that line already: one named twice counts once. */
+static bool is_booked(const struct memory *m, const char *intent, const struct record *line)
+{
+    const struct row *b = table_find_text(&m->bookings, 0, intent);
+    for (; b; b = table_next(&m->bookings, 0, b))
+        if (find_given_line(m, line) == find_booked_line(m, b)) return true;
+    return false;
 }
 
 static void reserve(struct memory *m, const struct record *in)
@@ -177,14 +161,16 @@ static void reserve(struct memory *m, const struct record *in)
     const char *intent = record_text(in, "intent"), *price = record_text(in, "price");
     struct row *permit = table_add(&m->permits, in);
     table_set_text(&m->permits, permit, PERMIT_STATE, "reserved");
-    table_set_text(&m->permits, permit, PERMIT_BUCKET, price ? "held" : "none");
+    table_set_text(&m->permits, permit, PERMIT_BUCKET, "held");
     table_set_text(&m->permits, permit, PERMIT_AMOUNT, price);
     table_set_text(&m->permits, permit, PERMIT_PROCESS, m->self.id);
     table_set_integer(&m->permits, permit, PERMIT_RESERVED_AT, m->now);
-    for (size_t i = 0; price && i < lines->count; i++) {
+    for (size_t i = 0; i < lines->count; i++) {
+        struct row *line = make_line(m, lines->items[i]);
+        if (is_booked(m, intent, lines->items[i])) continue;
         struct row *booking = table_add(&m->bookings, lines->items[i]);
         table_set_text(&m->bookings, booking, BOOKING_INTENT, intent);
-        line_add(m, make_line(m, lines->items[i]), JOURNAL_HELD, price, 1);
+        line_add(m, line, JOURNAL_HELD, price, 1);
     }
 }
 
@@ -194,9 +180,8 @@ int memory_permit_reserve(struct memory *m, const struct record *in, struct reco
     const char *intent = record_text(in, "intent"), *price = record_text(in, "price");
     int denied = 0;
     if (table_find_text(&m->permits, 0, intent))
-        return journal_invalid(err, "intent", "permit.reserve: intent %s was there already", intent);
+        return journal_invalid(err, "intent", "a permit has the intent %s already", intent);
     for (size_t i = 0; i < lines->count; i++) {
-        if (check_currency("permit.reserve", lines->items[i], price, err) < 0) return -1;
         denied += try_line(m, lines->items[i], price, out);
     }
     if (denied) return 0;
@@ -222,58 +207,33 @@ static void book(struct memory *m, const struct row *permit, int sign)
     enum journal_bucket bucket = journal_bucket_parse(row_text(permit, PERMIT_BUCKET));
     const char *amount = row_text(permit, PERMIT_AMOUNT);
     struct row *b = table_find_text(&m->bookings, 0, row_text(permit, PERMIT_INTENT_ID));
-    for (; b; b = table_next(&m->bookings, 0, b))
-        line_add(m,
-                 find_line(m, row_text(b, BOOKING_BUDGET), row_text(b, BOOKING_WINDOW),
-                           row_integer(b, BOOKING_NUMBER), row_text(b, BOOKING_CURRENCY)),
-                 bucket, amount, sign);
+    for (; b; b = table_next(&m->bookings, 0, b)) line_add(m, find_booked_line(m, b), bucket, amount, sign);
 }
 
-/* What was charged beside what was estimated: of reported charges alone. */
-static void note_ratio(struct memory *m, const struct row *permit)
-{
-    const char *price = row_text(permit, PERMIT_PRICE), *amount = row_text(permit, PERMIT_AMOUNT);
-    if (!price || !amount || !row_is(permit, PERMIT_BUCKET, "spent")) return;
-    const char *currency = strchr(price, ' ') + 1;
-    const struct cell *model = &permit->cells[PERMIT_MODEL];
-    struct cell key[] = {permit->cells[PERMIT_SERVICE], *model, text_cell(currency)};
-    struct row *ratio = table_find(&m->ratios, 0, key);
-    if (!ratio) {
-        ratio = table_add(&m->ratios, NULL);
-        table_set_text(&m->ratios, ratio, RATIO_SERVICE, row_text(permit, PERMIT_SERVICE));
-        table_set_text(&m->ratios, ratio, RATIO_MODEL, row_text(permit, PERMIT_MODEL));
-        table_set_text(&m->ratios, ratio, RATIO_CURRENCY, currency);
-    }
-    struct amount estimate, actual;
-    char text[AMOUNT_TEXT_SIZE];
-    amount_zero(&estimate, currency, NULL);
-    actual = estimate;
-    journal_sum_add(&estimate, row_text(ratio, RATIO_ESTIMATE), 1);
-    journal_sum_add(&estimate, price, 1);
-    journal_sum_add(&actual, row_text(ratio, RATIO_ACTUAL), 1);
-    journal_sum_add(&actual, amount, 1);
-    table_set_integer(&m->ratios, ratio, RATIO_COUNT, row_integer(ratio, RATIO_COUNT) + 1);
-    amount_format(&estimate, text);
-    table_set_text(&m->ratios, ratio, RATIO_ESTIMATE, text);
-    amount_format(&actual, text);
-    table_set_text(&m->ratios, ratio, RATIO_ACTUAL, text);
-}
-
-/* amount NULL: as it was. */
-static void move(struct memory *m, struct row *permit, const char *state, const char *bucket,
-                 const char *amount)
+static void note_time(struct memory *m, struct row *permit, const char *state)
 {
     const char *when = journal_permit_time(state);
-    book(m, permit, -1);
-    if (amount) table_set_text(&m->permits, permit, PERMIT_AMOUNT, amount);
-    table_set_text(&m->permits, permit, PERMIT_BUCKET, bucket);
-    book(m, permit, 1);
-    table_set_text(&m->permits, permit, PERMIT_STATE, state);
     int column = !when                              ? -1
                  : strcmp(when, "sent_at") == 0     ? PERMIT_SENT_AT
                  : strcmp(when, "answered_at") == 0 ? PERMIT_ANSWERED_AT
                                                     : PERMIT_ENDED_AT;
+    if (column != PERMIT_ENDED_AT) table_clear(&m->permits, permit, PERMIT_ENDED_AT);
     if (column >= 0) table_set_integer(&m->permits, permit, column, m->now);
+}
+
+/* amount NULL: as it was, or else its price. */
+static void move(struct memory *m, struct row *permit, const char *state, const char *bucket,
+                 const char *amount)
+{
+    if (!amount) amount = row_text(permit, PERMIT_AMOUNT);
+    if (!amount) amount = row_text(permit, PERMIT_PRICE);
+    if (journal_bucket_parse(bucket) == JOURNAL_NONE) amount = NULL;
+    book(m, permit, -1);
+    table_set_text(&m->permits, permit, PERMIT_AMOUNT, amount);
+    table_set_text(&m->permits, permit, PERMIT_BUCKET, bucket);
+    book(m, permit, 1);
+    if (!row_is(permit, PERMIT_STATE, state)) note_time(m, permit, state);
+    table_set_text(&m->permits, permit, PERMIT_STATE, state);
 }
 
 int memory_permit_intent(struct memory *m, const struct record *in, struct record_list *out, struct err *err)
@@ -281,7 +241,7 @@ int memory_permit_intent(struct memory *m, const struct record *in, struct recor
     (void)out;
     struct row *permit = need_permit(m, "permit.intent", in, err);
     if (!permit) return -1;
-    if (!row_is(permit, PERMIT_STATE, "reserved"))
+    if (!row_is(permit, PERMIT_STATE, "reserved") || !row_is(permit, PERMIT_PROCESS, m->self.id))
         return journal_invalid(err, "order", "permit.intent: permit %s is %s, not reserved",
                                row_text(permit, PERMIT_INTENT_ID), row_text(permit, PERMIT_STATE));
     table_set_text(&m->permits, permit, PERMIT_STATE, "intent");
@@ -294,21 +254,14 @@ int memory_permit_move(struct memory *m, const struct record *in, struct record_
     struct row *permit = need_permit(m, "permit.move", in, err);
     if (!permit) return -1;
     const char *state = record_text(in, "state"), *bucket = record_text(in, "bucket");
-    const char *amount = record_text(in, "amount"), *price = row_text(permit, PERMIT_PRICE);
+    const char *remote_id = record_text(in, "remote_id");
     if (!journal_permit_may_follow(row_text(permit, PERMIT_STATE), state))
         return journal_invalid(err, "order", "permit.move: permit %s is %s and cannot become %s",
                                row_text(permit, PERMIT_INTENT_ID), row_text(permit, PERMIT_STATE), state);
-    if (amount && price && strcmp(strchr(amount, ' '), strchr(price, ' ')) != 0)
-        return journal_invalid(err, "currency", "permit.move: amount is %s, and the permit's price %s",
-                               amount, price);
-    bool was_settled = row_is(permit, PERMIT_STATE, "settled");
-    move(m, permit, state, bucket, amount);
+    move(m, permit, state, bucket, record_text(in, "amount"));
     table_set_integer(&m->permits, permit, PERMIT_DERIVED, record_integer(in, "derived"));
     table_set_integer(&m->permits, permit, PERMIT_PRESUMED, record_integer(in, "presumed"));
-    if (record_text(in, "remote_id"))
-        table_set_text(&m->permits, permit, PERMIT_REMOTE_ID, record_text(in, "remote_id"));
-    if (!was_settled && strcmp(state, "settled") == 0 && !record_integer(in, "derived"))
-        note_ratio(m, permit);
+    if (remote_id) table_set_text(&m->permits, permit, PERMIT_REMOTE_ID, remote_id);
     return 0;
 }
 
@@ -320,9 +273,7 @@ int memory_permit_presume(struct memory *m, const struct record *in, struct reco
     for (size_t at = 0; (permit = table_each(&m->permits, &at));) {
         if (!row_is(permit, PERMIT_STATE, "unknown") || !row_is(permit, PERMIT_BUCKET, "unknown")) continue;
         if (row_integer(permit, PERMIT_ANSWERED_AT) > before) continue;
-        book(m, permit, -1);
-        table_set_text(&m->permits, permit, PERMIT_BUCKET, "spent");
-        book(m, permit, 1);
+        move(m, permit, "unknown", "spent", NULL);
         table_set_integer(&m->permits, permit, PERMIT_PRESUMED, 1);
         table_put(&m->permits, permit, record_list_add(out));
     }
@@ -350,12 +301,24 @@ void memory_line_held(const struct memory *m, const struct row *line, struct amo
     journal_sum_add(said, row_text(line, LINE_HELD), 1);
     for (size_t at = 0; (booking = table_each(&m->bookings, &at));) {
         const struct row *permit = table_find_text(&m->permits, 0, row_text(booking, BOOKING_INTENT));
-        if (row_is(permit, PERMIT_BUCKET, "held") &&
-            row_is(booking, BOOKING_BUDGET, row_text(line, LINE_BUDGET)) &&
-            row_is(booking, BOOKING_WINDOW, row_text(line, LINE_WINDOW)) &&
-            row_integer(booking, BOOKING_NUMBER) == row_integer(line, LINE_NUMBER))
-            journal_sum_add(held, row_text(permit, PERMIT_AMOUNT), 1); /* of its currency alone */
+        if (row_is(permit, PERMIT_BUCKET, "held") && find_booked_line(m, booking) == line)
+            journal_sum_add(held, row_text(permit, PERMIT_AMOUNT), 1);
     }
+}
+
+/* Lines of windows that are over and in which nothing stands any more. */
+void memory_compact_lines(struct memory *m, int64_t before)
+{
+    const struct row *booking;
+    struct row *line;
+    for (size_t at = 0; (booking = table_each(&m->bookings, &at));) {
+        line = find_booked_line(m, booking);
+        if (row_integer(line, LINE_CHANGED_AT) < before)
+            table_set_integer(&m->lines, line, LINE_CHANGED_AT, before);
+    }
+    for (size_t at = 0; (line = table_each(&m->lines, &at));)
+        if (!row_is(line, LINE_WINDOW, "total") && row_integer(line, LINE_CHANGED_AT) < before)
+            table_remove(&m->lines, line);
 }
 
 /* ---- looking ------------------------------------------------------------------------------------------- */

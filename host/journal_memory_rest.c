@@ -175,6 +175,7 @@ int memory_lock_free(struct memory *m, const struct record *in, struct record_li
         return 0;
     }
     table_clear(&m->locks, lock, LOCK_PROCESS);
+    table_set_integer(&m->locks, lock, LOCK_SINCE, m->now);
     table_set_text(&m->locks, lock, LOCK_NOTE, record_text(in, "note"));
     return 0;
 }
@@ -189,6 +190,8 @@ int memory_outbox_put(struct memory *m, const struct record *in, struct record_l
     if (known) return 0;
     struct row *message = table_add(&m->messages, in);
     table_set_integer(&m->messages, message, MESSAGE_TRIES, 0);
+    if (!row_has(message, MESSAGE_NOT_BEFORE))
+        table_set_integer(&m->messages, message, MESSAGE_NOT_BEFORE, m->now);
     table_set_integer(&m->messages, message, MESSAGE_PUT_AT, m->now);
     return 0;
 }
@@ -204,19 +207,19 @@ int memory_outbox_due(struct memory *m, const struct record *in, struct record_l
     return 0;
 }
 
-static struct row *need_message(const struct memory *m, const char *verb, const struct record *in,
-                                struct err *err)
+static struct row *waiting_message(const struct memory *m, const struct record *in, struct err *err)
 {
     const char *id = record_text(in, "id");
     struct row *message = table_find_text(&m->messages, 0, id);
-    if (!message) journal_invalid(err, "not_found", "%s: there is no message %s", verb, id);
-    return message;
+    if (message && !row_has(message, MESSAGE_OUTCOME)) return message;
+    journal_invalid(err, "not_found", "no message with the id %s waits in the outbox", id);
+    return NULL;
 }
 
 int memory_outbox_later(struct memory *m, const struct record *in, struct record_list *out, struct err *err)
 {
     (void)out;
-    struct row *message = need_message(m, "outbox.later", in, err);
+    struct row *message = waiting_message(m, in, err);
     if (!message) return -1;
     table_set_integer(&m->messages, message, MESSAGE_TRIES, row_integer(message, MESSAGE_TRIES) + 1);
     table_set_integer(&m->messages, message, MESSAGE_NOT_BEFORE, record_integer(in, "not_before"));
@@ -227,7 +230,7 @@ int memory_outbox_later(struct memory *m, const struct record *in, struct record
 int memory_outbox_done(struct memory *m, const struct record *in, struct record_list *out, struct err *err)
 {
     (void)out;
-    struct row *message = need_message(m, "outbox.done", in, err);
+    struct row *message = waiting_message(m, in, err);
     if (!message) return -1;
     table_set_text(&m->messages, message, MESSAGE_OUTCOME, record_text(in, "outcome"));
     table_set_integer(&m->messages, message, MESSAGE_ENDED_AT, m->now);
@@ -271,7 +274,7 @@ int memory_hook_end(struct memory *m, const struct record *in, struct record_lis
     struct cell key = {.number = number, .type = RECORD_INTEGER};
     struct row *hook = table_find(&m->hooks, 0, &key);
     if (!hook)
-        return journal_invalid(err, "not_found", "hook.end: there is no hook number %lld", (long long)number);
+        return journal_invalid(err, "not_found", "no run of a hook has the number %lld", (long long)number);
     end_hook(m, hook, record_text(in, "outcome"), record_text(in, "error"));
     return 0;
 }
@@ -288,8 +291,7 @@ int memory_hook_list(struct memory *m, const struct record *in, struct record_li
     return 0;
 }
 
-/* Runs at the newest end of that policy's hook that went wrong, before one that did not; what is still under
- * way and what was skipped says nothing. */
+/* One that was skipped, or runs, says nothing about failing. */
 static int64_t count_failures(const struct memory *m, const struct row *newest)
 {
     int64_t failures = 0;
@@ -299,6 +301,13 @@ static int64_t count_failures(const struct memory *m, const struct row *newest)
         if (row_has(hook, HOOK_OUTCOME) && !row_is(hook, HOOK_OUTCOME, "skipped")) failures++;
     }
     return failures;
+}
+
+static int by_policy(const void *a, const void *b)
+{
+    const struct record *left = *(struct record *const *)a, *right = *(struct record *const *)b;
+    int order = strcmp(record_text(left, "policy"), record_text(right, "policy"));
+    return order ? order : strcmp(record_text(left, "hook"), record_text(right, "hook"));
 }
 
 int memory_hook_last(struct memory *m, const struct record *in, struct record_list *out, struct err *err)
@@ -312,16 +321,20 @@ int memory_hook_last(struct memory *m, const struct record *in, struct record_li
         table_put(&m->hooks, hook, row);
         record_set_integer(row, "failures", count_failures(m, hook));
     }
+    if (out->count) qsort(out->items, out->count, sizeof *out->items, by_policy);
     return 0;
 }
 
 /* ---- what goes after a while --------------------------------------------------------------------------- */
 
-void memory_compact_rest(struct memory *m)
+void memory_compact_rest(struct memory *m, int64_t before)
 {
     int64_t messages_before = m->now - JOURNAL_OUTBOX_KEEP_DAYS * (int64_t)JOURNAL_DAY_MS;
     int64_t hooks_before = m->now - JOURNAL_HOOK_KEEP_DAYS * (int64_t)JOURNAL_DAY_MS;
     struct row *row;
+    for (size_t at = 0; (row = table_each(&m->locks, &at));)
+        if (!row_has(row, LOCK_PROCESS) && row_integer(row, LOCK_SINCE) < before)
+            table_remove(&m->locks, row);
     for (size_t at = 0; (row = table_each(&m->messages, &at));)
         if (row_has(row, MESSAGE_OUTCOME) && row_integer(row, MESSAGE_ENDED_AT) < messages_before)
             table_remove(&m->messages, row);

@@ -194,6 +194,32 @@ case("presume spent what has been unknown for long", function(j)
   assert.equal("0 CCD|0 CCD|0 CCD", sums(j.call("budget.lines", { lines = { line } })[1]))
 end)
 
+case("count a line that is named twice once, and a price in another currency nowhere", function(j)
+  local line = j.line("twice", "total", 0)
+  local yuan = j.line("twice", "total", 0, "1 CNY", "CNY")
+  reserve(j, "2 CCD", { line, line, yuan })
+  assert.equal("2 CCD|0 CCD|0 CCD", sums(j.call("budget.lines", { lines = { line } })[1]))
+  assert.equal("0 CNY|0 CNY|0 CNY", sums(j.call("budget.lines", { lines = { yuan } })[1]))
+end)
+
+case("correct the report when a settled permit turns out otherwise", function(j)
+  local model = "M" .. j.id()
+  local _, intent = reserve(j, "2 CCD", {}, { model = model })
+  j.call("permit.intent", { intent = intent })
+  local function counts()
+    for _, row in ipairs(j.call "ratio.list") do
+      if row.model == model then return row.count .. " " .. row.actual end
+    end
+  end
+  j.call("permit.move", { intent = intent, state = "settled", bucket = "spent", amount = "1 CCD" })
+  assert.equal("1 1 CCD", counts())
+  j.call("permit.move", { intent = intent, state = "settled", bucket = "spent", amount = "1.5 CCD" })
+  assert.equal("1 1.5 CCD", counts())
+  j.call("permit.move", { intent = intent, state = "released", bucket = "none" })
+  assert.is_nil(counts())
+  assert.is_nil(j.call("permit.get", { intent = intent })[1].amount)
+end)
+
 case("count what was paid elsewhere", function(j)
   local line = j.line("elsewhere", "total", 0)
   j.call("budget.count", { lines = { line }, amount = "0.1 CCD" })
@@ -315,6 +341,29 @@ case("refuse states that cannot follow, and change nothing then", function(j)
   assert.same({}, j.call("decision.list", { job = job.id }))
 end)
 
+case("take a value of a job away with empty text or 0", function(j)
+  local job = j.job {}
+  local function move(fields)
+    fields.id, fields.fence = job.id, job.fence
+    return j.call("job.move", fields)[1]
+  end
+  local full = move { reason = "why", wake_at = 5, error = "{}", price = "1 CCD" }
+  assert.equal("why 5 {} 1 CCD", table.concat({ full.reason, full.wake_at, full.error, full.price }, " "))
+  local empty = move { reason = "", wake_at = 0, error = "" }
+  assert.is_nil(empty.reason or empty.wake_at or empty.error)
+  assert.equal("1 CCD", empty.price)
+end)
+
+case("keep a finished job its owner's, who may make it active again", function(j)
+  local job = j.job {}
+  local ended = j.call("job.move", { id = job.id, fence = job.fence, state = "failed" })[1]
+  assert.equal(j.core.process_id(), ended.process)
+  assert.truthy(ended.ended_at)
+  local again = j.call("job.move", { id = job.id, fence = ended.fence, state = "planned" })[1]
+  assert.equal(job.fence, again.fence)
+  assert.is_nil(again.ended_at)
+end)
+
 case("note when a job began and ended", function(j)
   local job = j.job {}
   local function move(state) return j.call("job.move", { id = job.id, fence = job.fence, state = state })[1] end
@@ -426,6 +475,8 @@ case("hand a request to the owner, once", function(j)
   assert.equal(job.id, asked[1].id)
   assert.same({}, j.call "job.asked")
   j.refused("not_found", "job.ask", { id = "no such job", request = "{}" })
+  j.call("job.move", { id = job.id, fence = job.fence, state = "stopped" })
+  j.refused("finished", "job.ask", { id = job.id, request = "{}" })
 end)
 
 -- ---- the rest ------------------------------------------------------------------------------------------------
@@ -508,10 +559,11 @@ case("put a message into the outbox once, and give it until it is done", functio
   j.call("outbox.done", { id = id, outcome = "sent" })
   assert.is_nil(due(id))
   assert.equal(0, put { id = id }) -- known for a while
+  j.refused("not_found", "outbox.later", { id = id, not_before = 0 })
+  j.refused("not_found", "outbox.done", { id = "no such message", outcome = "sent" })
   local listed = j.call("outbox.list", { limit = 1 })[1]
   assert.equal("sent", listed.outcome)
   assert.truthy(listed.ended_at)
-  j.refused("not_found", "outbox.done", { id = "no such message", outcome = "sent" })
 end)
 
 case("remember hooks, and how many failed in a row", function(j)
@@ -525,7 +577,11 @@ case("remember hooks, and how many failed in a row", function(j)
   run("nightly", "done")
   run("nightly", "failed")
   local last = run("nightly", "timeout")
+  run("job.failed", "failed")
   run("job.failed", "done")
+  run("job.failed", "skipped")
+  run("job.submit", "done")
+  j.refused("not_found", "hook.end", { number = 99999999, outcome = "failed" })
   local rows = j.call("hook.list", { policy = policy, hook = "nightly" })
   assert.equal(4, #rows)
   assert.equal(last, rows[1].number)
@@ -536,7 +592,7 @@ case("remember hooks, and how many failed in a row", function(j)
   for _, row in ipairs(j.call "hook.last") do
     if row.policy == policy then failures[row.hook] = row.failures end
   end
-  assert.same({ nightly = 2, ["job.failed"] = 0 }, failures)
+  assert.same({ nightly = 2, ["job.failed"] = 0, ["job.submit"] = 0 }, failures)
 end)
 
 case("export each record as a line of JSON, in pages", function(j)
