@@ -25,8 +25,10 @@ describe("a stored value", function()
     local space = space_of "values"
     local exact = "115792089237316195423570985008687907853269984665640564039457584007913129639935"
     local value = {
-      text = "预算 \"a\"\n", integer = math.maxinteger, float = 0.1, whole = 3.0, big = json.number(exact), yes = true, no = false,
-      money = amount "27870365208.168000000000000001 CCD", list = { 1, { amount "1 CNY" } }, empty = {}, none = json.array(), null = json.null,
+      text = "预算 \"a\"\n", integer = math.maxinteger, float = 0.1, whole = 3.0, big = json.number(exact), yes = true,
+      no = false,
+      money = amount "27870365208.168000000000000001 CCD", list = { 1, { amount "1 CNY" } }, empty = {}, none = json.array(),
+      null = json.null,
     }
 
     space:set("all", value)
@@ -182,6 +184,23 @@ describe("store.update", function()
 end)
 
 describe("a value in a state directory", function()
+  it("survives the process that wrote it", function()
+    local state = helper.tmpdir()
+    local written = spawn.run { "run", "--state", state, "-e", "require('perigee.store').set('x', { 'kept' })" }
+    assert.equal(0, written.status, written.stderr)
+    local read = spawn.run { "run", "--state", state, "-e", "print(require('perigee.store').get('x')[1])" }
+    assert.equal("kept\n", read.stdout, read.stderr)
+  end)
+
+  it("loses no update of two processes", function()
+    local state, children = helper.tmpdir(), {}
+    local code = "local s = require 'perigee.store' for _ = 1, 60 do s.update('n', function(n) return (n or 0) + 1 end) end"
+    for i = 1, 2 do children[i] = spawn.start { "run", "--state", state, "-e", code } end
+    for _, child in ipairs(children) do assert.equal(0, child:wait().status, child:output "stderr") end
+    local read = spawn.run { "run", "--state", state, "-e", "print(require('perigee.store').get 'n')" }
+    assert.equal("120\n", read.stdout, read.stderr)
+  end)
+
   it("is not made before it is used", function()
     local state = helper.tmpdir() .. "/not/yet"
     for _, args in ipairs { { "--version" }, { "run", "--state", state, "-e", "require 'perigee.store'" } } do
