@@ -101,22 +101,37 @@ local function money(name, value)
   return tostring(service.money(name, value))
 end
 
--- Names of durable budgets: those of the configuration, or budgets that have a name.
-local function read_budgets(where, value)
-  if value == nil then return nil end
+-- What a job counts against: its own budgets, and those of the scope it is submitted in.
+local function budgets_given(where, value)
+  if value == nil then value = {} end
   if type(value) == "string" or budgets.is_budget(value) then value = { value } end
-  if type(value) ~= "table" then invalid(where, 'budget is the name of a budget, such as "nightly", or a budget that has a name') end
-  local names = {}
-  for _, one in ipairs(value) do
+  if type(value) ~= "table" or next(value) ~= nil and #value == 0 then
+    invalid(where, 'budget is the name of a budget, such as "nightly", or a budget that has a name')
+  end
+  local list = table.move(value, 1, #value, 1, {})
+  for _, one in ipairs(budgets.current()) do list[#list + 1] = one end
+  return list
+end
+
+-- Names of durable budgets: those that the configuration or the journal knows.
+local function read_budgets(where, value)
+  local names, seen = {}, {}
+  for _, one in ipairs(budgets_given(where, value)) do
     local name = budgets.is_budget(one) and one:name() or one
     if name == "" then
       invalid(where, 'budget: a job outlives this script, so its budget must have a name: budget.new { name = "nightly", … }')
     end
-    names[#names + 1] = line(where, "budget", name, 63)
-    if budgets.is_budget(one) then budgets.keep(one) end -- whoever supervises the job finds it by its name
+    if not seen[name] then names[#names + 1] = line(where, "budget", name, 63) end
+    seen[name] = true
   end
-  if #names == 0 then invalid(where, "budget is an empty list") end
-  return names
+  return #names > 0 and names or nil
+end
+
+--- Has the journal know the budgets that stand in the table as such, so that whoever sends the job finds them.
+function job_options.keep_budgets(where, t)
+  for _, one in ipairs(budgets_given(where, t.budget)) do
+    if budgets.is_budget(one) then budgets.keep(one) end
+  end
 end
 
 -- Milliseconds since 1970 of "2h", 7200, "2026-11-22T08:00:00Z", or a number of time.now().

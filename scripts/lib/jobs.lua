@@ -123,6 +123,7 @@ end
 --- its end.  See docs/jobs.md for the fields.
 function jobs.submit(t)
   local prepared = job_spec.prepare(t)
+  require("perigee.job_options").keep_budgets("jobs.submit", t)
   local ok, view = pcall(call, "submit", prepared)
   if not ok then
     local code = errors.is(view, "invalid") and view.code

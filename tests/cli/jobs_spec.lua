@@ -132,6 +132,19 @@ describe("durable jobs", function()
     assert.equal(1, created())
   end)
 
+  it("count against a budget of their script, also in a process that has never heard of it", function()
+    serve { faults = "sxwl.create_job:never" }
+    tidy()
+    local budget = 'budget = require("perigee.budget").new { name = "mine", total = "6 CNY" },'
+    run(script(RUNNING, "", budget))
+
+    local second = run(script("job:wait()", "", 'key = "2", budget = "mine",'))
+
+    assert.equal(4, second.status, second.stderr)
+    assert.truthy(second.stderr:find("mine", 1, true), second.stderr)
+    assert.equal(1, created())
+  end)
+
   it("are listed in columns that line up, and as one document", function()
     serve { faults = "sxwl.create_job:never" }
     tidy()

@@ -134,6 +134,18 @@ describe("jobs.submit's table", function()
     refused('unknown error kind "job_fail"', gpu_job { retry = { on = { "job_fail" } } })
   end)
 
+  it("counts against its own budgets and those of its scope, which all need a name", function()
+    local budget = require "perigee.budget"
+    local outer, own = budget.new { name = "outer", total = "9 CNY" }, budget.new { name = "own", total = "9 CNY" }
+
+    local prepared = budget.with(outer, job_spec.prepare, gpu_job { budget = { own, "of the configuration", own } })
+
+    assert.same({ "own", "of the configuration", "outer" }, json.decode(prepared.options).budget)
+    local err = helper.error_of(budget.with, budget.new { total = "9 CNY" }, job_spec.prepare, gpu_job())
+    assert.truthy(err.message:find("must have a name", 1, true), err.message)
+    refused("budget is the name of a budget", gpu_job { budget = { name = "x" } })
+  end)
+
   it("keeps a deadline as wall time, whether a duration or a time was given", function()
     local function deadline(value)
       return json.decode(job_spec.prepare(gpu_job { deadline = value }).options).deadline
