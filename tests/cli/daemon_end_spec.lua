@@ -1,0 +1,113 @@
+-- daemon_end_spec.lua - how a daemon ends, and what the next one finds.
+local daemon = require "tests.support.daemon"
+local helper = require "tests.helper"
+local task = require "perigee.task"
+
+local TICKER <const> = [[
+  return { name = "ticker", schedules = { { name = "tick", every = "1s", run = function(ctx)
+    print("VERSION ticked for " .. ctx.scheduled_at)
+  end } } }]]
+
+local SUBMITTER <const> = [[
+  local jobs = require "perigee.jobs"
+  return {
+    name = "submitter",
+    on = {
+      ["job.submit"] = function(job) return require "perigee.policy".allow() end,
+      ["job.succeeded"] = function(job) print("succeeded " .. job.name) end,
+    },
+    schedules = { { name = "train", every = "1s", run = function(ctx)
+      local job = ctx.jobs.submit { service = "sxwl", name = "digits", key = "KEY", max_cost = "20 CNY", spec = {
+        gpuType = "NVIDIA-GeForce-RTX-3090", gpuNumber = 1, imagePath = "registry.example/digits:1.4", jobType = "GeneralJob",
+        ckptPath = "/ckpt", ckptVol = 10000, modelPath = "/model", modelVol = 10000, runCommand = "python train.py" } }
+      print("submitted " .. job.id)
+    end } } }]]
+
+local CONFIG <const> = [[return { sxwl = { prices = { ["NVIDIA-GeForce-RTX-3090"] = "7 CNY/h" } } }]]
+
+local function new_world()
+  local world = daemon.world()
+  finally(function() world:close() end)
+  return world
+end
+
+local function write_config(world)
+  local path = world.folder .. "/config.lua"
+  require("perigee.core.fs").write(path, CONFIG, { mode = "0600" })
+  return path
+end
+
+describe("a daemon that is told to end", function()
+  it("lets a hook that runs end before it ends itself, and ends at once at the second signal", function()
+    local world = new_world()
+    local slow = TICKER:gsub("print.-\n", 'print "begun" require "perigee.task".sleep(SECONDS) print "ended"\n')
+    local child = world:start { world:policy("ticker", (slow:gsub("SECONDS", "0.3"))) }
+    assert.is_true(child:read_until "begun")
+    child:kill "TERM"
+    local result = child:wait()
+    assert.equal(0, result.status)
+    assert.matches("ended", result.stderr, 1, true)
+
+    local stubborn = world:start { world:policy("ticker", (slow:gsub("SECONDS", "60"))) }
+    assert.is_true(stubborn:read_until "begun")
+    stubborn:kill "TERM"
+    assert.is_true(stubborn:read_until '"daemon.signal"')
+    stubborn:kill "TERM"
+    assert.equal(143, stubborn:wait().status)
+  end)
+
+  it("waits no longer than its grace for hooks", function()
+    local world = new_world()
+    local slow = TICKER:gsub("print.-\n", 'print "begun" require "perigee.task".sleep(60)\n')
+    local child = world:start { "--grace", "200ms", world:policy("ticker", slow) }
+    assert.is_true(child:read_until "begun")
+    local began = task.now()
+    child:kill "TERM"
+
+    assert.equal(0, child:wait().status)
+    assert.is_true(task.now() - began < 10)
+  end)
+end)
+
+describe("a daemon that was killed", function()
+  it("is told of by the next one, with the hooks it interrupted", function()
+    local world = new_world()
+    local slow = TICKER:gsub("print.-\n", 'print "begun" require "perigee.task".sleep(60)\n')
+    local child = world:start { world:policy("ticker", slow) }
+    assert.is_true(child:read_until "begun")
+    child:kill "KILL"
+    child:wait()
+
+    world:start { world.files.ticker }
+    local problems = world:call("status").problems
+    assert.matches("did not end in order", problems[#problems].text, 1, true)
+    assert.matches("ticker schedule:tick", problems[#problems].text, 1, true)
+  end)
+
+  it("leaves its jobs to the next one, which creates none twice", function()
+    local world = new_world()
+    world:emulator("--speed", "100")
+    local config, policy = write_config(world), world:policy("submitter", SUBMITTER)
+    local child = world:start { "--config", config, policy }
+    assert.is_true(child:read_until "submitted ", daemon.log(child))
+    local id = daemon.log(child):match "submitted (%w+)"
+    child:kill "KILL"
+    child:wait()
+
+    local second = world:start { "--config", config, policy }
+    assert.is_true(second:read_until "succeeded digits", daemon.log(second))
+    local rows = world:call("jobs.list", {})
+    assert.equal(1, #rows)
+    assert.equal(id, rows[1].id)
+    assert.equal(1, rows[1].attempt)
+  end)
+
+  it("in the middle of loading leaves no lock behind", function()
+    local world = new_world()
+    local child = world:start {}
+    child:kill "KILL"
+    child:wait()
+
+    helper.within(20, world.start, world, {})
+  end)
+end)
