@@ -521,6 +521,15 @@ static int l_add_default_budget(lua_State *L)
     return answer(L, spend_add_default_budget(spend_of(L), budget, &err), &err);
 }
 
+/* spend.remove_default_budget(budget): calls from now on do not count against it */
+static int l_remove_default_budget(lua_State *L)
+{
+    struct budget *budget = budget_test(L, 1);
+    luaL_argexpected(L, budget != NULL, 1, "budget");
+    spend_remove_default_budget(spend_of(L), budget);
+    return 0;
+}
+
 /* ---- registration -------------------------------------------------------------------------------------- */
 
 static const luaL_Reg permit_methods[] = {{"sent", l_permit_sent},
@@ -545,6 +554,7 @@ static const luaL_Reg functions[] = {{"request", l_request},
                                      {"figures", l_figures},
                                      {"require_budget", l_require_budget},
                                      {"add_default_budget", l_add_default_budget},
+                                     {"remove_default_budget", l_remove_default_budget},
                                      {NULL, NULL}};
 
 int luaopen_perigee_core_spend(lua_State *L)

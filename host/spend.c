@@ -69,6 +69,18 @@ int spend_add_default_budget(struct spend *spend, struct budget *budget, struct 
     return 0;
 }
 
+void spend_remove_default_budget(struct spend *spend, struct budget *budget)
+{
+    for (size_t i = 0; i < spend->default_count; i++) {
+        if (spend->defaults[i] != budget) continue;
+        spend->default_count--;
+        memmove(&spend->defaults[i], &spend->defaults[i + 1],
+                (spend->default_count - i) * sizeof spend->defaults[0]);
+        budget_unref(budget);
+        return;
+    }
+}
+
 /* ---- figures ------------------------------------------------------------------------------------------- */
 
 const struct spend_counters *spend_counters(const struct spend *spend)

@@ -61,6 +61,9 @@ void spend_require_budget(struct spend *spend, bool required);
  * there are too many (SPEND_BUDGETS_MAX). */
 int spend_add_default_budget(struct spend *spend, struct budget *budget, struct err *err);
 
+/* Calls from now on do not count against it; those under way do to their end. */
+void spend_remove_default_budget(struct spend *spend, struct budget *budget);
+
 /* ---- budgets ------------------------------------------------------------------------------------------ */
 
 /* Windows are those of the calendar: the hour, the day from midnight, the week from Monday, the month from

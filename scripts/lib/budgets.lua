@@ -11,6 +11,7 @@ local errors = require "perigee.error"
 local budgets = {}
 
 local made -- { {budget=, name=, policy=, tag=}, … }, once they were read
+local declared = {} -- policy -> the budget of its table
 
 local function make(entry, path)
   local options = {}
@@ -26,20 +27,35 @@ local function make(entry, path)
   }, 0)
 end
 
-local function all()
-  if made then return made end
+local function read()
   local entries, path = config.budgets()
   local list = {}
   for i, entry in ipairs(entries) do
     list[i] = { budget = make(entry, path), name = entry.name, policy = entry.policy, tag = entry.tag }
   end
-  made = list
   return list
 end
 
---- All of them, as { {budget=, name=, policy=, tag=}, … }.
+local function all()
+  made = made or read()
+  return made
+end
+
+--- All of them, as { {budget=, name=, policy=, tag=}, … }, those of policies' files included.
 function budgets.all()
-  return all()
+  local list, policies = table.move(all(), 1, #all(), 1, {}), {}
+  for policy in pairs(declared) do policies[#policies + 1] = policy end
+  table.sort(policies)
+  for _, policy in ipairs(policies) do
+    list[#list + 1] = { budget = declared[policy], name = declared[policy]:name(), policy = policy }
+  end
+  return list
+end
+
+local function each_default(list, f)
+  for _, one in ipairs(list) do
+    if not one.policy and not one.tag then f(one.budget) end
+  end
 end
 
 local installed = false
@@ -47,13 +63,9 @@ local installed = false
 --- Makes those for all calls defaults of the process; once, however often it is called.
 function budgets.install()
   if installed then return end
-  for _, one in ipairs(all()) do
-    if not one.policy and not one.tag then require("perigee.core.spend").add_default_budget(one.budget) end
-  end
+  each_default(all(), require("perigee.core.spend").add_default_budget)
   installed = true
 end
-
-local declared = {} -- policy -> the budget of its table
 
 --- The budget that a policy's table asks for: durable, under a name of its own unless it has one.
 function budgets.of_policy(policy, options)
@@ -69,8 +81,22 @@ function budgets.declare(policy, options)
   declared[policy] = options and budgets.of_policy(policy, options) or nil
 end
 
+--- Reads them anew, after the configuration was (config.reload). Raises if one is wrong; else a function that puts them
+--- in the place of those before.
+function budgets.reload()
+  local new = read()
+  return function()
+    local spend = require "perigee.core.spend"
+    if installed then
+      each_default(made or {}, spend.remove_default_budget)
+      each_default(new, spend.add_default_budget)
+    end
+    made = new
+  end
+end
+
 local function by_name(name)
-  for _, one in ipairs(all()) do
+  for _, one in ipairs(budgets.all()) do
     if one.name == name then return one.budget end
   end
   local found = budget.find(name)
@@ -91,10 +117,9 @@ function budgets.for_call(call)
     tagged[tag] = true
   end
   local list = {}
-  for _, one in ipairs(all()) do
+  for _, one in ipairs(budgets.all()) do
     if (one.policy and one.policy == call.policy) or (one.tag and tagged[one.tag]) then list[#list + 1] = one.budget end
   end
-  if call.policy and declared[call.policy] then list[#list + 1] = declared[call.policy] end
   for _, name in ipairs(call.names or {}) do
     list[#list + 1] = by_name(name)
   end

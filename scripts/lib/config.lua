@@ -64,6 +64,17 @@ function config.start(options, names, reader)
   end
 end
 
+--- Reads the files again. Raises, and keeps what was read before, if they are wrong; else a function that goes back to that.
+function config.reload()
+  local before = loaded
+  local function back() loaded = before end
+  loaded = {}
+  local ok, err = pcall(config.read_files)
+  if ok then return back end
+  back()
+  error(err, 0)
+end
+
 --- Sets a setting for this process, above everything else.
 function config.fix(name, value)
   fixed[name] = value
@@ -196,6 +207,12 @@ local function env_file()
     loaded.env = flags.env_file and load_env_file(flags.env_file) or {}
   end
   return loaded.env, flags.env_file
+end
+
+--- Reads them now, to see whether they can be read.
+function config.read_files()
+  settings_file()
+  env_file()
 end
 
 -- ---- settings ----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 -- end: no new work, sends in flight, hooks, messages, VMs, doors. What happens to jobs is perigee.supervisor's.
 
 local budgets = require "perigee.budgets"
+local config = require "perigee.config"
 local core_task = require "perigee.core.task"
 local daemon_book = require "perigee.daemon_book"
 local daemon_doors = require "perigee.daemon_doors"
@@ -110,18 +111,24 @@ local function serve_policy(name)
   return job_verbs { policy = name, who = "policy " .. name }
 end
 
+local function surroundings()
+  local all = daemon_settings.for_policies(host)
+  all.serve = serve_policy
+  return all
+end
+
+local function policies_changed()
+  if schedules then schedules:sync(policies:schedules(), wall()) end
+end
+
 local function new_policies()
-  local surroundings = daemon_settings.for_policies(host)
-  surroundings.serve = serve_policy
   return daemon_policies.new {
     book = book,
     emit = daemon.emit,
-    surroundings = surroundings,
+    surroundings = surroundings(),
     now = core_task.now,
     max_failures = daemon_policies.MOST_FAILURES,
-    changed = function()
-      if schedules then schedules:sync(policies:schedules(), wall()) end
-    end,
+    changed = policies_changed,
   }
 end
 
@@ -290,14 +297,18 @@ function daemon.reload()
   local permit <close> = task.lock "perigee.daemon.reload" -- luacheck: ignore 211
   systemd.reloading()
   local back <close> = setmetatable({}, { __close = function() systemd.ready(daemon.words()) end }) -- luacheck: ignore 211
-  local config = require "perigee.config"
-  local fixed = config.fixed()
-  config.start(host.options, host.option_names, host.read_option)
-  for name, value in pairs(fixed) do config.fix(name, value) end
-  daemon_settings.check_messages()
-  policies.context.surroundings = daemon_settings.for_policies(host)
-  policies.context.surroundings.serve = serve_policy
-  policies:load(daemon_settings.policies(host))
+  local undo, use_budgets = config.reload(), nil
+  local ok, err = pcall(function()
+    daemon_settings.check_messages()
+    use_budgets = budgets.reload()
+    policies:load(daemon_settings.policies(host), nil, surroundings())
+  end)
+  if not ok then
+    undo()
+    error(err, 0)
+  end
+  use_budgets()
+  supervisor.reload()
   local names = {}
   for i, row in ipairs(policies:status()) do names[i] = row.name end
   log.info("daemon.reloaded", { policies = table.concat(names, " ") })

@@ -89,10 +89,16 @@ end
 
 --- Loads the files of the entries { file=, memory=, step=, timeout= }, checks them, and puts them in the place of those
 --- that run; raises, and changes nothing, if one is bad. stuck: file -> name of policies that are paused and must not
---- even be loaded.
-function Policies:load(entries, stuck)
+--- even be loaded. surroundings: others than before.
+function Policies:load(entries, stuck, surroundings)
   stuck = stuck or {}
-  local loaded = load_all(self, entries, stuck)
+  local before = self.context.surroundings
+  self.context.surroundings = surroundings or before
+  local ok, loaded = pcall(load_all, self, entries, stuck)
+  if not ok then
+    self.context.surroundings = before
+    error(loaded, 0)
+  end
   local old, slots = self.slots, {}
   for i, entry in ipairs(entries) do
     slots[i] = slot_of(self, entry, loaded[i], loaded[i] and loaded[i].name or stuck[entry.file] or name_of_file(entry.file))
@@ -102,6 +108,7 @@ function Policies:load(entries, stuck)
   self.generation = self.generation + 1
   for _, slot in ipairs(old) do
     slot.replaced = true
+    if not find(self, slot.name) then budgets.declare(slot.name, nil) end
     if slot.policy then slot.policy:retire() end
   end
   self.context.book:remember_names(slots)

@@ -314,6 +314,13 @@ function methods:figures()
   }
 end
 
+--- The configuration was read anew: drivers take prices and the like from it.
+function methods:reload()
+  for _, driver in pairs(self.drivers) do
+    if driver.reload then driver:reload() end
+  end
+end
+
 --- Takes nothing more, waits for requests that are under way, and hands the jobs to whoever comes next.
 function methods:drain(seconds)
   self.draining = true
@@ -353,7 +360,7 @@ supervisor.verbs = setmetatable({}, { __index = function(_, name)
   return supervisor.start().verbs[name]
 end })
 
-for _, name in ipairs { "ring", "figures", "drain" } do
+for _, name in ipairs { "ring", "figures", "drain", "reload" } do
   supervisor[name] = function(...)
     if present then return present[name](present, ...) end
     return nil

@@ -29,7 +29,12 @@ local STATUS <const> = { [0] = "working", "working", "success", "fail" } -- by w
 
 --- A driver over a client: client, or nil for one of the configuration, made when it is needed.
 function driver.new(client)
-  return setmetatable({ client = client or sxwl.client {}, page_size = PAGE, no_list_until = -math.huge }, driver)
+  return setmetatable({ client = client or sxwl.client {}, given = client, page_size = PAGE, no_list_until = -math.huge }, driver)
+end
+
+--- The configuration was read anew: token and prices are those of now.
+function driver:reload()
+  if not self.given then self.client = sxwl.client {} end
 end
 
 -- ---- price ---------------------------------------------------------------------------------------------------

@@ -30,9 +30,9 @@ local function new_world()
   return world
 end
 
-local function write_config(world)
+local function write_config(world, text)
   local path = world.folder .. "/config.lua"
-  require("perigee.core.fs").write(path, CONFIG, { mode = "0600" })
+  require("perigee.core.fs").write(path, text or CONFIG, { mode = "0600" })
   return path
 end
 
@@ -105,6 +105,32 @@ describe("perigee daemon", function()
 
     assert.equal(3, result.status)
     assert.matches("job.failed", result.stderr, 1, true)
+  end)
+
+  it("reads the configuration again with the policies, all of it or nothing", function()
+    local world = new_world()
+    world:policy("ticker", TICKER)
+    world:policy("other", 'return { name = "other", budget = { day = "3 CNY" } }')
+    local config = write_config(world, [[return { policies = { "ticker.lua" }, budgets = { { name = "team", day = "5 CCD" } } }]])
+    world:start { "--config", config }
+    local function seen()
+      local words = {}
+      for _, row in ipairs(world:call("policies").policies) do words[#words + 1] = row.name end
+      for _, line in ipairs(world:call("status").money) do
+        if line.limit then words[#words + 1] = line.budget .. " " .. line.limit end
+      end
+      return words
+    end
+    assert.same({ "ticker", "team 5 CCD" }, seen())
+
+    write_config(world, [[return { policies = { "ticker.lua", "other.lua" }, budgets = { { name = "team", day = "five" } } }]])
+    assert.matches("budget team", world:run("reload").stderr, 1, true)
+    assert.same({ "ticker", "team 5 CCD" }, seen())
+
+    write_config(world, [[return { policies = { { "ticker.lua", memory = "64M" }, "other.lua" },
+      budgets = { { name = "team", day = "6 CCD" } } }]])
+    assert.equal(0, world:run("reload").status)
+    assert.same({ "ticker", "other", "team 6 CCD", "policy other 3 CNY" }, seen())
   end)
 
   it("pauses and resumes a policy by its commands", function()
