@@ -77,6 +77,17 @@ describe("a configuration file", function()
     assert.is_truthy(refused("return {}", "620"):find "chmod 600 /")
   end)
 
+  it("that systemd hands on as a credential is taken, whatever mode its ACL shows", function()
+    local path = config_file("return { deai = { email = 'a@b' } }", "440")
+    local function run(directory)
+      return spawn.script("print((require('perigee.config').get 'deai.email'))",
+        { env = { PERIGEE_CONFIG = path, CREDENTIALS_DIRECTORY = directory } })
+    end
+
+    assert.are.equal("a@b\n", run(path:match "^(.*)/[^/]*$").stdout)
+    assert.is_truthy(run("/run/credentials/perigee.service").stderr:find("chmod 600", 1, true))
+  end)
+
   it("with a misspelt field is refused, with the right one", function()
     assert.is_truthy(refused("return { budgett = '5 CCD' }"):find("did you mean budget?", 1, true))
     assert.is_truthy(refused("return { deai = { mail = 'x' } }"):find("did you mean deai.email?", 1, true))

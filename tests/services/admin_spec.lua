@@ -98,6 +98,23 @@ describe("the metrics", function()
     assert.truthy(prometheus.value(page, "perigee_call_errors_total", { service = "sxwl", kind = "network" }))
   end)
 
+  it("have a line each on the page for whoever runs the daemon, whose alerts name none that is not there", function()
+    local file <close> = assert(io.open "docs/running-the-daemon.md")
+    local page = file:read "a"
+    local families = prometheus.read(metrics.render(data()))
+    for name in pairs(families) do
+      local named = page:find("`" .. name .. "`", 1, true) or page:find("`_" .. name:match "_([^_]+)$" .. "`", 1, true)
+        or page:find("`_" .. name:match "_([^_]+_[^_]+)$" .. "`", 1, true)
+        or page:find("`_" .. (name:match "_([^_]+_[^_]+_[^_]+)$" or "") .. "`", 1, true)
+      assert.truthy(named, name .. " is not on the page")
+    end
+    local alerts = page:match "\n```yaml\n(.-)\n```"
+    for name in alerts:gmatch "perigee_[%l_]+" do
+      local family = name:gsub("_bucket$", "")
+      assert.truthy(families[family], name .. " is in an alert, and nowhere else")
+    end
+  end)
+
   it("show that the loop was kept from turning", function()
     local function late()
       local h = require("perigee.core.metrics").loop_lag()
