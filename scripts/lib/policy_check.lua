@@ -83,16 +83,15 @@ end
 
 -- Services that the file calls itself, and the line that says so.
 local function services_of(found)
-  local lines, has_jobs = {}, false
+  local lines = {}
   for _, use in ipairs(found.requires) do
     local name = use.name:match "^perigee%.(%w+)$"
     if CREDENTIALS[name or ""] then lines[name] = lines[name] or use.line end
-    has_jobs = has_jobs or name == "jobs"
   end
-  for _, use in ipairs(has_jobs and found.services or {}) do
+  for _, use in ipairs(found.has_jobs and found.services or {}) do
     if CREDENTIALS[use.name] then lines[use.name] = lines[use.name] or use.line end
   end
-  return lines, has_jobs
+  return lines
 end
 
 local function check_credentials(report, services)
@@ -129,15 +128,11 @@ local function check_prices(report, found, services)
   end
 end
 
--- A budget counts jobs the policy answers for or submits, and calls it makes; with none of these it bounds nothing.
-local function check_budget(report, t, services, has_jobs)
-  if t.budget == nil then return end
-  local works = has_jobs or next(services) ~= nil or t.schedules ~= nil and next(t.schedules) ~= nil
-  if works and (t.run or t.schedules or t.on) then return end
-  for event in pairs(type(t.on) == "table" and t.on or {}) do
-    if tostring(event):find "^job%." then return end
-  end
-  add(report, "the budget is never used: no hook of a job, no schedule and no run of this policy can spend anything", { field = "budget" })
+-- A policy's budget counts what it submits itself; one that only decides about the jobs of others never spends.
+local function check_budget(report, t, spends)
+  if t.budget == nil or spends and (t.run or t.schedules or t.on) then return end
+  add(report, "the budget is never used: no hook, schedule or run of this policy submits anything; one for the jobs of others stands "
+    .. "in the configuration (budgets)", { field = "budget" })
 end
 
 -- ---- schedules --------------------------------------------------------------------------------------------------------
@@ -176,7 +171,7 @@ function policy_check.file(path, now_ms)
     list_hooks(report, t)
   end
   if loaded then check_helpers(report, found, path:match "^(.*)/[^/]*$" or ".") end
-  local services, has_jobs = services_of(found)
+  local services = services_of(found)
   check_secrets(report, found)
   check_credentials(report, services)
   check_prices(report, found, services)

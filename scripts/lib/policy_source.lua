@@ -114,20 +114,23 @@ local function read_field(found, tokens, i)
   end
 end
 
---- What the text names: requires, secrets, services (of jobs), gpu_types: lists with `line`; tags: a set; has_prices.
+--- What the text names: requires, secrets, services (of jobs), gpu_types: lists with `line`; tags: a set; has_prices,
+--- has_jobs.
 function source.read(text)
   local tokens = source.tokens(text:gsub("^#[^\n]*", ""))
-  local found = { requires = {}, secrets = {}, services = {}, gpu_types = {}, tags = {}, has_prices = false }
+  local found = { requires = {}, secrets = {}, services = {}, gpu_types = {}, tags = {}, has_prices = false, has_jobs = false }
   local aliases = {}
   for i, t in ipairs(tokens) do
     local module = is(t, "require") and string_at(tokens, i + 1)
     if module then
       found.requires[#found.requires + 1] = { name = module, line = t.line }
+      found.has_jobs = found.has_jobs or module == "perigee.jobs"
       local alias = alias_of(tokens, i)
       if alias then aliases[alias] = module end
     end
   end
-  for i in ipairs(tokens) do
+  for i, t in ipairs(tokens) do
+    if is(t, "jobs") and is(tokens[i - 1], ".") then found.has_jobs = true end -- ctx.jobs
     read_secret(found, tokens, i, aliases)
     read_field(found, tokens, i)
   end

@@ -42,8 +42,7 @@ end
 describe("perigee check", function()
   it("is content with a whole policy, and shows the next five runs of its schedules in their zone", function()
     local result = check({ ["p.lua"] = [[
-      local budget = { day = "5 CCD" }
-      return { name = "nightly", budget = budget, on = { ["job.submit"] = function() end },
+      return { name = "nightly", on = { ["job.submit"] = function() end },
         schedules = { { name = "train", cron = "30 2 * * *", tz = "Asia/Shanghai", run = function() error "never" end } } }
     ]] })
 
@@ -126,7 +125,10 @@ describe("perigee check", function()
 
   it("names a budget that nothing counts against", function()
     has(found 'return { name = "x", budget = { day = "5 CCD" } }', "the budget is never used")
-    has(found 'return { name = "x", budget = { day = "5 CCD" }, on = { ["policy.stale"] = print } }', "the budget is never used")
+    has(found 'return { name = "x", budget = { day = "5 CCD" }, on = { ["job.submit"] = print } }', "the budget is never used")
+    local used = check { ["p.lua"] = [[return { name = "x", budget = { day = "5 CCD" }, schedules = { { name = "a", every = "5m",
+      run = function(ctx) ctx.jobs.submit {} end } } }]] }
+    assert.equal(0, used.status, used.stdout)
   end)
 
   it("names two policies of one name", function()
