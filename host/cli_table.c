@@ -70,7 +70,7 @@ static const struct cli_option jobs_options[] = {
     {"policy", 0, CLI_TEXT, "POLICY", NULL, "list: only jobs of this policy"},
     {"name", 0, CLI_TEXT, "NAME", NULL, "list: only jobs of this name"},
     {"limit", 0, CLI_COUNT, "N", NULL, "list: at most so many (default: 50)"},
-    {"all", 'a', CLI_FLAG, NULL, NULL, "list: also jobs that ended more than a day ago"},
+    {"all", 'a', CLI_FLAG, NULL, NULL, "list: also older jobs that have ended"},
     {"key", 0, CLI_TEXT, "KEY", NULL, "the key of the job, where JOB is a name"},
     {"yes", 'y', CLI_FLAG, NULL, NULL, "forget: do not ask"},
     JSON_OPTION,
@@ -209,7 +209,7 @@ const struct cli_command cli_commands[] = {
      .usage = "[options] [list | sweep | WHAT JOB]",
      .summary = "look at paid jobs, stop them, send them again",
      .text =
-         "  list                   jobs that are active, or ended within a day\n"
+         "  list                   jobs that are active, or were submitted within a day\n"
          "  show JOB               one job with its spec and result\n"
          "  stop JOB               stop it at the service; Distributed AI cannot: it goes on and is billed\n"
          "  retry JOB              send it again, as a new attempt\n"

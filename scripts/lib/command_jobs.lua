@@ -13,7 +13,7 @@ local words = require "perigee.job_words"
 local command_jobs = {}
 
 local NO_JOURNAL <const>, NOT_FOUND <const> = 3, 4
-local RECENT <const> = 24 * 3600 -- seconds for which ended jobs are listed without --all
+local RECENT <const> = 24 * 3600 -- seconds for which jobs that have ended are listed without --all
 local LIMIT <const> = 50
 local WHO_WORDS <const> = { run = "a running script", daemon = "the daemon", repl = "a REPL", command = "another command" }
 
@@ -73,7 +73,7 @@ function verbs.list(options)
   end
   term.write("out", require("perigee.jobs_report").list(views, {
     width = term.is_tty "out" and term.columns() or nil,
-    empty = options.all and "no jobs" or "no jobs that are active or ended within a day; --all shows the others",
+    empty = options.all and "no jobs" or "no jobs that are active or were submitted within a day; --all shows the others",
   }))
   if more then command.notice(("perigee: there are more than %d; --limit N shows them"):format(#views)) end
   return 0

@@ -92,7 +92,7 @@ function record.whole(row)
 end
 
 --- Jobs, newest first: {jobs}, and whether there are more.  filter: state service policy name; all: also those that
---- ended more than `recent` seconds ago.
+--- ended and were submitted more than `recent` seconds ago.
 function record.list(filter, options)
   local limit, found, seen = options.limit, {}, {}
   local function take(more)
