@@ -175,7 +175,7 @@ function policy_check.file(path, now_ms)
   check_secrets(report, found)
   check_credentials(report, services)
   check_prices(report, found, services)
-  if loaded and type(t) == "table" then check_budget(report, t, services, has_jobs) end
+  if loaded and type(t) == "table" then check_budget(report, t, found.has_jobs or next(services) ~= nil) end
   return report
 end
 
