@@ -241,7 +241,8 @@ local function money_lines()
       lines[#lines + 1] = {
         budget = one.name,
         window = line.window,
-        currency = line.bounded,
+        zone = line.zone,
+        currency = line.spent:currency(),
         limit = line.limit and tostring(line.limit),
         held = tostring(line.held),
         unknown = tostring(line.unknown),

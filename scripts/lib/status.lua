@@ -5,7 +5,7 @@
 --   jobs      rows of the verb job.counts: state service policy count
 --   policies  { name file state why schedules = { {name next} } last = {at hook outcome error} }; state: active,
 --             paused, stale or failing; next and at: seconds since 1970
---   lines     rows of money: budget window currency held unknown spent limit, amounts as text
+--   lines     rows of money: budget window zone currency held unknown spent limit, amounts as text
 --   journal   status() of perigee.core.journal
 --   services  { service ok why }: those whose login was refused, or that cannot be reached
 --   problems  { at text }, newest first
@@ -51,7 +51,7 @@ end
 
 local function money_line(line)
   return {
-    budget = line.budget, window = line.window, currency = line.currency, limit = line.limit,
+    budget = line.budget, window = line.window, zone = line.zone, currency = line.currency, limit = line.limit,
     spent = line.spent, held = line.held, unknown = line.unknown, left = status.left_of(line),
   }
 end
@@ -144,7 +144,8 @@ local function render_money(lines)
   if #lines == 0 then return "MONEY     no budgets\n" end
   local rows = { { "BUDGET", "WINDOW", "SPENT", "HELD", "UNKNOWN", "LEFT", "LIMIT" } }
   for _, line in ipairs(lines) do
-    rows[#rows + 1] = { line.budget, line.window, line.spent or "", line.held or "", line.unknown or "",
+    local window = line.zone and ("%s, %s"):format(line.window, line.zone) or line.window
+    rows[#rows + 1] = { line.budget, window, line.spent or "", line.held or "", line.unknown or "",
       line.left or "", line.limit or "none" }
   end
   return columns.render(rows, { right = { [3] = true, [4] = true, [5] = true, [6] = true, [7] = true } })

@@ -96,6 +96,17 @@ describe("a permit", function()
     assert.equal("settled", stored(id).state)
   end)
 
+  it("can have the intent that its caller has told already, once", function()
+    local mine = ("a1b2"):rep(8)
+    local permit <close> = sent { price = "2 CCD", max_cost = "2 CCD", intent = mine }
+
+    assert.equal(mine, permit:intent_id())
+    assert.equal("2 CCD", stored(mine).price)
+    assert.is_true(errors.is(helper.error_of(request, { max_cost = "2 CCD", intent = "mine" }), "invalid"))
+    assert.is_true(errors.is(helper.error_of(request, { price = "2 CCD", max_cost = "2 CCD", intent = mine }), "denied"))
+    permit:answered "none"
+  end)
+
   it("that is over, or was never there, cannot be taken", function()
     local id = pay("1 CCD", budget.new { total = "1 CCD" })
 
