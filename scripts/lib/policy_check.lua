@@ -71,12 +71,16 @@ local function check_helpers(report, found, folder)
   end
 end
 
-local function check_secrets(report, found)
+-- helper: the path of the file that names them, if it is not the policy's own.
+local function check_secrets(report, found, helper)
   local secret, seen = require "perigee.secret", {}
   for _, use in ipairs(found.secrets) do
     local key = use.how .. ":" .. use.name
     local ok, err = pcall(secret[use.how], use.name)
-    if not ok and not seen[key] then add(report, ('secret.%s "%s": %s'):format(use.how, use.name, text_of(err)), { line = use.line }) end
+    local prefix = helper and ("%s:%d: "):format(helper, use.line) or ""
+    if not ok and not seen[key] then
+      add(report, ('%ssecret.%s "%s": %s'):format(prefix, use.how, use.name, text_of(err)), { line = not helper and use.line or nil })
+    end
     seen[key] = true
   end
 end
@@ -128,6 +132,19 @@ local function check_prices(report, found, services)
   end
 end
 
+-- What helpers name counts as well.
+local function check_its_helpers(report, found)
+  for _, use in ipairs(found.requires) do
+    found.has_jobs = found.has_jobs or use.name:find "^perigee%.policies%." ~= nil
+  end
+  for _, path in ipairs(report.helpers) do
+    local file <close> = io.open(path, "rb")
+    local named = source.read(file and file:read "a" or "")
+    found.has_jobs = found.has_jobs or named.has_jobs or next(services_of(named)) ~= nil
+    check_secrets(report, named, path)
+  end
+end
+
 -- A policy's budget counts what it submits itself; one that only decides about the jobs of others never spends.
 local function check_budget(report, t, spends)
   if t.budget == nil or spends and (t.run or t.schedules or t.on) then return end
@@ -173,6 +190,7 @@ function policy_check.file(path, now_ms)
   if loaded then check_helpers(report, found, path:match "^(.*)/[^/]*$" or ".") end
   local services = services_of(found)
   check_secrets(report, found)
+  check_its_helpers(report, found)
   check_credentials(report, services)
   check_prices(report, found, services)
   if loaded and type(t) == "table" then check_budget(report, t, found.has_jobs or next(services) ~= nil) end

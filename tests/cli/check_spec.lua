@@ -83,6 +83,13 @@ describe("perigee check", function()
     assert.is_nil(shown:find("a-secret-value", 1, true))
   end)
 
+  it("names secrets of helpers", function()
+    has(found('return { name = require "mine" }', {}, {
+      ["mine.lua"] = 'local secret = require "perigee.secret"\nfunction f() return secret.env "NOT_SET" end return "x"',
+    }),
+      'mine.lua:2: secret.env "NOT_SET": NOT_SET is not set')
+  end)
+
   it("names credentials of the services that the file uses, by module or by job", function()
     has(found 'return { name = "x", run = function() require("perigee.deai").client() end }', "DEAI_PASSWORD is not set")
     has(found [[local jobs = require "perigee.jobs"
@@ -128,6 +135,9 @@ describe("perigee check", function()
     has(found 'return { name = "x", budget = { day = "5 CCD" }, on = { ["job.submit"] = print } }', "the budget is never used")
     local used = check { ["p.lua"] = [[return { name = "x", budget = { day = "5 CCD" }, schedules = { { name = "a", every = "5m",
       run = function(ctx) ctx.jobs.submit {} end } } }]] }
+    assert.equal(0, used.status, used.stdout)
+    used = check { ["p.lua"] = 'return { name = "x", budget = { day = "5 CCD" }, on = { ["job.failed"] = require "mine" } }',
+      ["mine.lua"] = 'local jobs = require "perigee.jobs"\nreturn function() jobs.submit {} end' }
     assert.equal(0, used.status, used.stdout)
   end)
 
