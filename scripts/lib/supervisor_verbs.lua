@@ -121,11 +121,8 @@ local function wait(self, what, seconds)
   return book.view(row)
 end
 
--- A finished job is planned anew, here.
+-- A finished job is planned anew, and is this process's from then on, whoever had it.
 local function again(self, row, change, origin)
-  if row.process and row.process ~= journal.process_id() then
-    return ask_owner(row, origin, { verb = "retry", spec = change and change.spec })
-  end
   local options = book.decoded(row.options) or {}
   if options.deadline and book.wall() >= options.deadline then invalid("deadline", "the deadline of job %s has passed", row.id) end
   if change and change.spec then
