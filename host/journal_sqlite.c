@@ -6,6 +6,7 @@
  */
 #include "host/journal_sqlite.h"
 
+#include <errno.h>
 #include <string.h>
 #include <time.h>
 
@@ -75,6 +76,7 @@ static struct sqlite_engine *of(struct journal_engine *engine)
 
 static int engine_begin(struct journal_engine *base, bool writes, struct err *err)
 {
+    errno = 0; /* what stands there when the batch fails is of the batch */
     return sqlite_exec(of(base), writes ? "BEGIN IMMEDIATE" : "BEGIN", err);
 }
 
@@ -129,7 +131,7 @@ static int on_busy_cb(void *ctx, int count)
     clock_gettime(CLOCK_MONOTONIC, &now);
     uint64_t now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
     if (count == 0) engine->busy_since_ns = now_ns;
-    if (now_ns - engine->busy_since_ns > (uint64_t)BUSY_LIMIT_MS * 1000000u) return 0;
+    if (now_ns - engine->busy_since_ns > engine->busy_limit_ms * 1000000u) return 0;
     pause.tv_nsec = 200000 * (1 + (count < 20 ? count : 20)); /* 0.2 to 4 ms */
     nanosleep(&pause, NULL);
     return 1;
@@ -252,5 +254,6 @@ struct journal_engine *journal_sqlite_new(const char *directory, const struct jo
     engine->base.type = &type;
     engine->directory = mem_strdup(directory);
     engine->self = *self;
+    engine->busy_limit_ms = BUSY_LIMIT_MS;
     return &engine->base;
 }

@@ -28,7 +28,7 @@ struct sqlite_engine {
     char *path;      /* of the file, once open */
     sqlite3 *db;
     bool left; /* process.leave was called: whoever goes on writing is entered anew */
-    uint64_t busy_since_ns;
+    uint64_t busy_since_ns, busy_limit_ms;
     struct sqlite_statement statements[STATEMENTS_MAX];
 };
 

@@ -69,6 +69,16 @@ static int fail(struct sqlite_engine *engine, struct err *err, const struct trou
     return err_set_code(err, trouble->code);
 }
 
+/* What the system said.  SQLite does not keep it when a COMMIT fails; then its last word is still there. */
+static int system_error(struct sqlite_engine *engine)
+{
+    sqlite3_vfs *vfs = NULL;
+    int error = sqlite3_system_errno(engine->db);
+    if (error) return error;
+    sqlite3_file_control(engine->db, "main", SQLITE_FCNTL_VFS_POINTER, &vfs);
+    return vfs && vfs->xGetLastError ? vfs->xGetLastError(vfs, 0, NULL) : 0;
+}
+
 int sqlite_fail(struct sqlite_engine *engine, struct err *err)
 {
     int rc = sqlite3_extended_errcode(engine->db);
@@ -77,8 +87,8 @@ int sqlite_fail(struct sqlite_engine *engine, struct err *err)
         return journal_invalid(err, "too_big", "a field is too long for the journal: %s", words);
     if ((rc & 0xff) == SQLITE_CONSTRAINT || (rc & 0xff) == SQLITE_ERROR || (rc & 0xff) == SQLITE_MISMATCH)
         return journal_invalid(err, "constraint", "the journal refused this: %s", words);
-    int error =
-        (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN ? sqlite3_system_errno(engine->db) : 0;
+    bool system = (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN;
+    int error = system ? system_error(engine) : 0;
     return fail(engine, err, of_result(rc, error), error ? strerror(error) : words);
 }
 

@@ -33,7 +33,9 @@ static int check_pages(struct sqlite_call *call, const char *pragma)
         if (text && strcmp(text, "ok") != 0) add_problem(call, text);
     }
     record_list_deinit(&rows);
-    return rc;
+    if (rc == 0 || !call->err || strcmp(call->err->code, "journal_corrupt") != 0) return rc;
+    add_problem(call, call->err->message); /* so damaged that the check itself stops there */
+    return 0;
 }
 
 int sqlite_quick_check(struct sqlite_engine *engine, struct err *err)
@@ -42,7 +44,9 @@ int sqlite_quick_check(struct sqlite_engine *engine, struct err *err)
     struct record_list problems = {NULL, 0};
     struct sqlite_call call = {engine, none, NULL, 0, &problems, err};
     int rc = check_pages(&call, "PRAGMA quick_check(1)");
-    if (rc == 0 && problems.count > 0) {
+    if (rc == 0 && problems.count > 0 && strcmp(err->code, "journal_corrupt") == 0) {
+        rc = -1; /* it says so already */
+    } else if (rc == 0 && problems.count > 0) {
         err_set(
             err, ERR_UNAVAILABLE,
             "the journal %s is damaged: %s; `perigee journal verify` says where, and a backup can be put in "

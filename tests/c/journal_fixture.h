@@ -204,6 +204,7 @@ static inline int in_child(void (*f)(void *arg), void *arg)
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0) {
+        harness_failed = 0;
         f(arg);
         fflush(stdout);
         _exit(harness_failed ? 1 : 0);
