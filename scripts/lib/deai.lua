@@ -62,6 +62,11 @@ function Client:authorize() return account.authorize(self) end
 function Client:accepted(token) account.accepted(self, token) end
 function Client:renew(token, err) return account.renew(self, token, err) end
 
+-- Estimates are drafts, whoever in whatever process makes them: what perigee.service needs to lock their keys.
+Client.shared_locks = { train = true, infer = true }
+function Client:heed(key, note) account.heed(self, key, note) end
+function Client:note(key) return account.note(self, key) end
+
 -- ---- reads -----------------------------------------------------------------------------------------------------
 
 --- The account: {email, address, balancePHB, balanceCCD}, balances as amounts.

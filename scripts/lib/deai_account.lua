@@ -8,6 +8,7 @@
 
 local errors = require "perigee.error"
 local fs = require "perigee.fs"
+local journal = require "perigee.core.journal"
 local jwt = require "perigee.core.jwt"
 local clock = require "perigee.core.task"
 local service = require "perigee.service"
@@ -200,7 +201,47 @@ function account.draft(client, operation, key, fields, options)
   return draft
 end
 
+-- ---- drafts of other processes ------------------------------------------------------------------------------------
+
+-- A name for a draft that no other process and no other VM gives.
+local function name_draft(state, draft)
+  state.nonce = state.nonce or ("%s-%08x"):format(journal.process_id() or "", math.random(0, 0xffffffff))
+  return ("draft %s-%d"):format(state.nonce, draft.id)
+end
+
+--- What the holder of a key's lock leaves to the next, in this process or another: which draft the service has seen
+--- last, or until when (wall time) that is unclear.
+function account.note(client, key)
+  local state = account.state(client)
+  local draft, resting = state.drafts[key], state.resting[key]
+  if not draft then return nil end
+  if not draft.note and draft.unclear then
+    draft.note = ("unclear %d"):format(os.time() + (resting and math.ceil(resting.until_ - clock.now()) or 0))
+  end
+  draft.note = draft.note or name_draft(state, draft)
+  return draft.note
+end
+
+--- Takes in the note of the key's last holder: a draft that it does not name was followed by somebody else's.
+function account.heed(client, key, note)
+  local state = account.state(client)
+  local draft = state.drafts[key]
+  if note == (draft and draft.note) then return end
+  local ends = note and tonumber(note:match "^unclear (%d+)$")
+  if note and not ends then
+    state.drafts[key] = { foreign = true, note = note }
+    return
+  end
+  state.drafts[key] = { unclear = true, note = note } -- a holder that died leaves no note
+  if ends and ends > os.time() then
+    state.resting[key] = { until_ = clock.now() + math.min(ends - os.time(), client.draft_rest) }
+  end
+end
+
+-- ---- whose a draft is ---------------------------------------------------------------------------------------------
+
 local function is_ours(draft, key)
+  if draft.foreign then return false end
   local mine, session = lineage()
   if draft.probe or draft.session ~= session then return false end
   return mine[key] == draft.id or (mine[key] == nil and session == nil)

@@ -125,9 +125,17 @@ function service.new_client(name, methods, options)
   }, methods)
 end
 
---- Waits for the lock of `kind` and `id` on this account; keep it in a <close> variable.
+--- Waits for the lock of `kind` and `id` on this account; keep it in a <close> variable.  Kinds in methods.shared_locks
+--- are locked against other processes too: what their last holder left is given to methods:heed(kind|id, note), and
+--- methods:note(kind|id) says what is left to the next.
 function service.lock(client, kind, id)
-  return task.lock(table.concat({ client.key, kind, id }, "|"))
+  local name = table.concat({ client.key, kind, id }, "|")
+  local own = task.lock(name)
+  if not (client.shared_locks and client.shared_locks[kind]) then return own end
+  local key = kind .. "|" .. id
+  return require("perigee.service_lock").take(name, own, function(note) client:heed(key, note) end, function()
+    return client:note(key)
+  end)
 end
 
 -- ---- one call --------------------------------------------------------------------------------------------------
