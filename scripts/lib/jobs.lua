@@ -167,6 +167,12 @@ end
 
 -- ---- waiting ------------------------------------------------------------------------------------------------------
 
+-- Where the whole story is: a journal in memory ends with this process, and no command reads it.
+local function story_of(job)
+  local in_memory = require("perigee.core.journal").status().directory == ":memory:"
+  return in_memory and "job:why()" or "perigee why " .. words.short(job)
+end
+
 -- The error a job's end means, or nil for a success.
 local function failure_of(job)
   if job.state == "succeeded" then return nil end
@@ -175,8 +181,8 @@ local function failure_of(job)
   return errors.new {
     kind = kind, code = known.code or job.state, outcome = known.outcome or "none", retryable = false, job = job.id,
     service = job.service, cost = job.cost, price = job.price,
-    message = ("job %s %s%s. The whole story: perigee why %s"):format(words.identity(job), words.ended[job.state],
-      (known.message or job.reason) and ": " .. (known.message or job.reason) or "", words.short(job)),
+    message = ("job %s %s%s. The whole story: %s"):format(words.identity(job), words.ended[job.state],
+      (known.message or job.reason) and ": " .. (known.message or job.reason) or "", story_of(job)),
   }
 end
 
