@@ -20,7 +20,9 @@ local function is_wanted(client, budgets)
   if client.service ~= "deai" then return false end
   if client.check_balance ~= nil then return client.check_balance end
   if budget.checks_balance(budgets) then return true end
-  return require("perigee.config").get "deai.check_balance" == true
+  local config = require "perigee.config"
+  if #config.budgets() > 0 and budget.checks_balance(require("perigee.budgets").defaults()) then return true end
+  return config.get "deai.check_balance" == true
 end
 
 -- What this process holds, unknown outcomes included, and that with what it has spent.

@@ -95,7 +95,10 @@ end
 
 -- What the journal keeps of a durable budget, so that `perigee spend` can show it: options of budget.new.
 local function definition(options, limits)
-  local kept = { name = options.name, tz = options.tz, utc_offset = options.utc_offset, warn = options.warn }
+  local kept = {
+    name = options.name, tz = options.tz, utc_offset = options.utc_offset, warn = options.warn,
+    check_balance = options.check_balance,
+  }
   for _, limit in ipairs(limits) do
     local list = kept[limit.window] or {}
     list[#list + 1] = tostring(limit.amount)

@@ -58,6 +58,13 @@ local function each_default(list, f)
   end
 end
 
+--- The budgets for all calls, which the kernel adds to each by itself.
+function budgets.defaults()
+  local list = {}
+  each_default(all(), function(b) list[#list + 1] = b end)
+  return list
+end
+
 local installed = false
 
 --- Makes those for all calls defaults of the process; once, however often it is called.

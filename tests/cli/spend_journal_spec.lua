@@ -145,6 +145,32 @@ describe("two processes on one budget", function()
     assert.equal("Asia/Shanghai", line.zone)
   end)
 
+  it("and eight with 125 reservations each neither, to the last one", function()
+    local here = open()
+    local code = [[
+      local b = budget.new { name = "crowd", total = "700 CCD", warn = 0 }
+      local list = {}
+      for i = 1, 125 do list[i] = i end
+      task.map(list, function()
+        local ok, permit = pcall(spend.request, { service = "deai", operation = "x", price = "1 CCD", budgets = { b } })
+        if not ok then return assert(permit.code == "over_budget", permit) end
+        permit:sent()
+        permit:answered("created", "1")
+        permit:settle()
+      end, { concurrency = 8 })
+    ]]
+
+    local runs = {}
+    for i = 1, 8 do runs[i] = task.spawn(here.run, code) end
+    for _, run in ipairs(runs) do
+      local result = run:wait()
+      assert.equal(0, result.status, result.stderr)
+    end
+
+    local line = budget_line(here.spend(), "crowd", "total")
+    assert.same({ "700 CCD", "0 CCD", "0 CCD" }, { line.spent, line.held, line.left })
+  end)
+
   it("hear of a low once", function()
     local here = open()
     local code = [[ create(budget.new { name = "team", total = "15 CNY", warn = 0.4 }) ]]
@@ -205,6 +231,20 @@ describe("the budgets of the configuration", function()
     assert.equal(4, third.status)
     assert.truthy(third.stderr:find('(day, Asia/Shanghai) of budget "all" is 15 CNY, and 1 CNY is left', 1, true), third.stderr)
     assert.equal(2, here.created())
+  end)
+
+  it("for all calls can ask for a look at the balance", function()
+    local here = configured [[return { budgets = { { name = "all", total = "1000 CCD", check_balance = true } } }]]
+
+    local result = here.run([[
+      local balance, amount = require "perigee.balance", require "perigee.amount"
+      local client = require("perigee.deai").client {}
+      print(pcall(balance.check, client, "create_job", amount "501 CCD", {}))
+      print(pcall(balance.check, client, "create_job", amount "499 CCD", {}))
+    ]], { DEAI_BASE_URL = here.emulator.deai_url, DEAI_EMAIL = here.emulator.email, DEAI_PASSWORD = here.emulator.password })
+
+    assert.truthy(result.stdout:find("funds: the account has 500 CCD left"), result.stdout .. result.stderr)
+    assert.truthy(result.stdout:find("\ntrue\n$"), result.stdout)
   end)
 
   it("of a policy or a tag are given to its calls alone", function()
