@@ -6,7 +6,6 @@
 local amount = require "perigee.amount"
 local balance = require "perigee.balance"
 local book = require "perigee.supervisor_book"
-local budget = require "perigee.budget"
 local budgets = require "perigee.budgets"
 local clock = require "perigee.core.task"
 local errors = require "perigee.error"
@@ -52,20 +51,9 @@ function attempt.limits(options, attempts)
   return limits
 end
 
--- A budget by its name: of the configuration, or as the journal knows it.
-local function budget_named(name)
-  for _, one in ipairs(budgets.all()) do
-    if one.name == name then return one.budget end
-  end
-  return budget.find(name) or denied("budget",
-    ("the job names the budget %q, which is not known here: put it into the configuration"):format(name))
-end
-
--- Budgets of the configuration for this policy and these tags, and those the job names.
+-- Budgets of the configuration and of policies for this job, and those it names itself.
 local function budgets_of(row, options)
-  local list = budgets.for_call { policy = row.policy, tags = book.decoded(row.tags) }
-  for _, name in ipairs(options.budget or {}) do list[#list + 1] = budget_named(name) end
-  return list
+  return budgets.for_call { policy = row.policy, tags = book.decoded(row.tags), names = options.budget }
 end
 
 -- ---- what is not to be ---------------------------------------------------------------------------------------------

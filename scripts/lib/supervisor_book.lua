@@ -81,11 +81,13 @@ function book.sum(list)
   return total
 end
 
+local FREE <const> = { refused = true, unsent = true } -- attempts that certainly had no effect
+
 --- What the attempts have cost, or may have: text of an amount, or nil.
 function book.spent(attempts)
   local list = {}
   for _, attempt in ipairs(attempts) do
-    local price = attempt.cost or attempt.state ~= "refused" and attempt.price or nil
+    local price = attempt.cost or not FREE[attempt.state] and attempt.price or nil
     if price then list[#list + 1] = price end
   end
   local total = book.sum(list)
@@ -98,7 +100,8 @@ function book.view(row, attempts)
   return {
     id = row.id, name = row.name, key = row.key, service = row.service, kind = row.kind, state = row.state,
     reason = row.reason ~= "" and row.reason or nil, spec = decoded(row.spec), hash = row.hash, options = options,
-    tags = decoded(row.tags) or {}, policy = row.policy, attempt = row.attempt or 0, attempts = options.retry and options.retry.attempts or 1,
+    tags = decoded(row.tags) or {}, policy = row.policy, attempt = row.attempt or 0,
+    attempts = options.retry and options.retry.attempts or 1,
     price = row.price, cost = row.cost, spent = attempts and book.spent(attempts) or nil, error = decoded(row.error),
     result = decoded(row.result), remote_id = row.remote_id, intent = row.intent, process = row.process,
     created_at = seconds_of(row.created_at), changed_at = seconds_of(row.changed_at),

@@ -211,12 +211,7 @@ local function list(filter)
 end
 
 local function why(what)
-  local row = find(what)
-  local attempts = book.attempts(row)
-  local decisions = journal.call("decision.list", { job = row.id })
-  for _, one in ipairs(decisions) do one.data = book.decoded(one.data) end
-  for _, one in ipairs(attempts) do one.spec, one.error = book.decoded(one.spec), book.decoded(one.error) end
-  return { job = book.view(row, attempts), attempts = attempts, decisions = decisions }
+  return require "perigee.why".gather(find(what))
 end
 
 -- `who` of approve and deny is a name or an origin.

@@ -1,0 +1,217 @@
+-- How running jobs are looked at: what is believed, and what is not.
+local play = require "tests.support.supervised".play
+
+describe("a running job", function()
+  it("is not failed when its status cannot be read, however long; it is said once, after an hour", function()
+    local out = play([[
+      local from, to = os.time() + 20, os.time() + 20000
+      local handle = world.world.handle
+      world.world.handle = function(self, request, now)
+        if os.time() > from and os.time() < to then return { drop = "before" } end
+        return handle(self, request, now)
+      end
+      local began = os.time()
+      function on_event(event, data)
+        if event == "job.unreachable" then print(event, (os.time() - began) // 600, data.service, data.jobs) end
+      end
+      local id = submit {}
+      sleep(15000)
+      print(job(id).state)
+      print(wait(id, 36000).state)
+    ]])
+
+    assert.equal("job.unreachable\t6\tsxwl\t1\nrunning\nsucceeded\n", out)
+  end)
+
+  it("starts its hour anew with any reading that succeeds", function()
+    local out = play([[
+      local handle = world.world.handle
+      world.world.handle = function(self, request, now)
+        if request.path:find "job_status" and (os.time() - 1700000000) % 3000 > 100 then return { drop = "before" } end
+        return handle(self, request, now)
+      end
+      local id = submit { max_cost = "100 CNY" }
+      sleep(12000)
+      print(job(id).state, said())
+    ]], {faults = "sxwl.create_job:never"})
+
+    assert.equal("running\tjob.submitted job.running\n", out)
+  end)
+
+  it("is told of alone when only its own status cannot be read", function()
+    local out = play([[
+      local one = submit { name = "one", unreachable_after = "20m" }
+      local two = submit { name = "two" }
+      sleep(5)
+      local bad = job(one).remote_id
+      local handle = world.world.handle
+      world.world.handle = function(self, request, now)
+        if (request.body or ""):find(bad, 1, true) then return { status = 200, headers = {}, body = "<html>" } end
+        return handle(self, request, now)
+      end
+      function on_event(event, data)
+        if event == "job.unreachable" then print(data.job.name, (os.time() - 1700000000) // 600) end
+      end
+      sleep(5000)
+      print(job(one).state, job(two).state)
+    ]], {faults = "sxwl.create_job:never"})
+
+    assert.equal("one\t2\nrunning\trunning\n", out)
+  end)
+
+  it("is looked at at once when a callback rings, and what the callback says is not believed", function()
+    local out = play([[
+      local id = submit {}
+      sleep(100)
+      local reads = 0
+      world.before = function(request)
+        if request.path:find "job_status" then reads = reads + 1 end
+      end
+      sup:ring(id)
+      sleep(0.5)
+      print(reads, job(id).state)
+    ]], {faults = "sxwl.create_job:never"})
+
+    assert.equal("1\trunning\n", out)
+  end)
+
+  it("carries the callback URL of its attempt", function()
+    local out = play([[
+      local bodies = {}
+      world.before = function(request)
+        if request.method == "POST" and request.path:find "userJob$" then bodies[#bodies + 1] = json.decode(request.body) end
+      end
+      local id = submit { retry = { attempts = 2, base = 1 } }
+      wait(id)
+      for i, body in ipairs(bodies) do print(body.callbackUrl == ("https://me.example/cb/%s.%d"):format(id, i)) end
+    ]], {faults = "sxwl.create_job:fail=1",
+      sup = {"{ url_for = function(id, attempt) return ('https://me.example/cb/%s.%d'):format(id, attempt) end }"}})
+
+    assert.equal("true\ntrue\n", out)
+  end)
+
+  it("has succeeded when the service says so and has no model of it, in each era", function()
+    for _, era in ipairs {"A", "B", "B2"} do
+      local out = play([[
+        local job = wait(submit {})
+        print(job.state, job.result.url)
+      ]], {faults = "sxwl.create_job:no_url", era = era})
+
+      assert.equal("succeeded\tnil\n", out, era)
+    end
+  end)
+
+  it("that the service has forgotten is failed after ten minutes, not before", function()
+    local out = play([[
+      local id = submit {}
+      sleep(100)
+      world:sxwl():stop_job(job(id).remote_id)
+      sleep(500)
+      print(job(id).state)
+      local final = wait(id)
+      print(final.state, final.error.code, final.cost)
+    ]], {faults = "sxwl.create_job:never"})
+
+    assert.equal("running\nfailed\tnot_found\t0.3 CNY\n", out)
+  end)
+
+  it("keeps no signed link in the journal", function()
+    local out = play([[
+      local id = submit {}
+      local url = wait(id).result.url
+      print(url:find("model.bin", 1, true) ~= nil, url:find("?", 1, true))
+    ]])
+
+    assert.equal("true\tnil\n", out)
+  end)
+
+  it("says that it ended at its deadline when it did", function()
+    local out = play([[
+      print(wait(submit { name = "a", max_cost = "0.1 CNY" }).result.at_deadline)
+      print(wait(submit { name = "b" }).result.at_deadline)
+    ]])
+
+    assert.equal("true\nnil\n", out)
+  end)
+
+  it("is stopped at its own deadline, and has expired then", function()
+    local out = play([[
+      local job = wait(submit({ deadline = "30m", max_cost = "100 CNY" }, { stopTime = 600 }))
+      print(job.state, job.cost, #world.world.ledger:list "stop")
+    ]], {faults = "sxwl.create_job:never"})
+
+    assert.equal("expired\t3 CNY\t1\n", out)
+  end)
+end)
+
+describe("many running jobs", function()
+  it("are seen by pages of the list, each within two minutes", function()
+    local out = play([[
+      local ids = {}
+      for i = 1, 500 do ids[i] = submit { name = "job " .. i } end
+      while sup:figures().jobs.running ~= 500 do sleep(1) end
+      sleep(60)
+      local before, oldest = sup:figures(), 0
+      for _ = 1, 30 do
+        sleep(10)
+        local now = require "perigee.task".now()
+        for _, id in ipairs(ids) do oldest = math.max(oldest, now - sup.entries[id].seen_at) end
+      end
+      local after = sup:figures()
+      print(oldest < 120, after.readings - before.readings < 100, after.pages - before.pages < 700)
+    ]], {faults = "sxwl.create_job:never"})
+
+    assert.equal("true\ttrue\ttrue\n", out)
+  end)
+
+  it("all end when the list says so and job_status has confirmed it", function()
+    local out = play([[
+      for i = 1, 50 do submit { name = "job " .. i } end
+      local list = sup.verbs.list { limit = 100 }
+      for _, one in ipairs(list) do wait(one.id) end
+      local states = {}
+      for _, one in ipairs(sup.verbs.list { limit = 100 }) do states[one.state] = (states[one.state] or 0) + 1 end
+      print(states.succeeded, created(), sup:figures().jobs.running)
+    ]])
+
+    assert.equal("50\t50\t0\n", out)
+  end)
+
+  it("are asked one by one where there is no list", function()
+    local out = play([[
+      local handle = world.world.handle
+      world.world.handle = function(self, request, now)
+        if request.method == "GET" then return { status = 404, headers = {}, body = "404 page not found" } end
+        return handle(self, request, now)
+      end
+      for i = 1, 20 do submit { name = "job " .. i } end
+      for _, one in ipairs(sup.verbs.list {}) do print(wait(one.id).state) end
+    ]])
+
+    assert.equal(("succeeded\n"):rep(20), out)
+  end)
+end)
+
+describe("a refused password", function()
+  it("is tried once in 15 minutes, the jobs stay watched, and it is said once", function()
+    local out = play([[
+      local id = submit {}
+      sleep(10)
+      local refused, tries = true, 0
+      local handle = world.world.handle
+      world.world.handle = function(self, request, now)
+        if refused then
+          tries = tries + 1
+          return { status = 401, headers = {}, body = "unauthorized" }
+        end
+        return handle(self, request, now)
+      end
+      sleep(3000)
+      print(tries, job(id).state, said())
+      refused = false
+      print(wait(id, 7200).state)
+    ]])
+
+    assert.equal("4\trunning\tjob.submitted job.running login.refused\nsucceeded\n", out)
+  end)
+end)
