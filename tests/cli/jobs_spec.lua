@@ -221,6 +221,27 @@ describe("durable jobs", function()
     assert.truthy(ended.stderr:find("was stopped", 1, true), ended.stderr)
   end)
 
+  it("are taken over by a daemon, which acts on them and knows who asked", function()
+    serve { faults = "sxwl.create_job:never" }
+    tidy()
+    run(script(RUNNING))
+    env.USER, env.SUDO_USER = "wei", false
+    local daemon <close> = spawn.start({ "daemon" }, { env = env })
+    helper.eventually(function()
+      local shown = document(perigee("jobs", "show", "训练", "--json"))
+      return shown.owner and shown.owner.kind == "daemon"
+    end)
+
+    local stopped = perigee("jobs", "stop", "训练", "--json")
+
+    assert.equal("daemon", document(stopped).by, stopped.stderr)
+    assert.equal("stopped", document(stopped).job.state)
+    assert.truthy(perigee("why", "训练").stdout:find("wei asks to stop it", 1, true))
+    assert.equal(1, created())
+    daemon:kill "TERM"
+    assert.equal(0, daemon:wait().status)
+  end)
+
   it("on Distributed AI are not stopped but left alone, and it is said that they are billed", function()
     serve { deai = true, faults = "deai.create_job:never" }
     tidy()
