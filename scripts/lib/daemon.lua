@@ -11,6 +11,7 @@ local daemon_lock = require "perigee.daemon_lock"
 local daemon_policies = require "perigee.daemon_policies"
 local daemon_schedules = require "perigee.daemon_schedules"
 local daemon_settings = require "perigee.daemon_settings"
+local daemon_upkeep = require "perigee.daemon_upkeep"
 local errors = require "perigee.error"
 local job_backend = require "perigee.job_backend"
 local journal = require "perigee.core.journal"
@@ -24,6 +25,7 @@ local time = require "perigee.time"
 local daemon = {}
 
 local MOST_PROBLEMS <const> = 20
+local RESTART <const> = 5 -- seconds until a task of the daemon's own that failed is started again
 local FLUSH <const> = 5 -- seconds for messages at the end
 
 -- What has to be known all over this file; one daemon for a process.
@@ -31,6 +33,7 @@ local host -- what host/run.c gives
 local settings, book, policies, schedules
 local started_at, working, draining = nil, false, false -- working: the supervisor has started
 local problems, subscribers = {}, {}
+local waits = {} -- tasks that wait for a job on behalf of somebody
 
 local function wall()
   return math.floor(time.now() * 1000)
@@ -94,21 +97,40 @@ local function refuse_new(name)
   end
 end
 
+-- Waits for jobs end when the daemon does: jobs take hours, and the next daemon sees them through.
+local function waiting(f, args)
+  local me = task.current()
+  waits[me] = true
+  local ended <close> = setmetatable({}, { __close = function() waits[me] = nil end }) -- luacheck: ignore 211
+  local ok, result = pcall(f, args)
+  if ok then return result end
+  if draining and errors.is(result, "cancelled") then
+    error(errors.new { kind = "unavailable", code = "draining", message = "the daemon is ending; the job goes on" }, 0)
+  end
+  error(result, 0)
+end
+
 -- The verbs of jobs, each with one table, for somebody: origin = { policy=, who= }.
 local function job_verbs(origin)
   local verbs = {}
   for name, f in pairs(job_backend.handlers(supervisor.verbs, origin)) do
     verbs[name] = function(args)
       refuse_new(name)
+      if name == "jobs.wait" then return waiting(f, args) end
       return f(args)
     end
   end
   return verbs
 end
 
+-- What a policy may do to jobs; approving what waits for a person is not among it.
+local POLICY_VERBS <const> = { "submit", "get", "list", "wait", "stop", "retry", "why" }
+
 -- The functions a policy's VM may call here: jobs, in the policy's own name.
 local function serve_policy(name)
-  return job_verbs { policy = name, who = "policy " .. name }
+  local all, served = job_verbs { policy = name, who = "policy " .. name }, {}
+  for _, verb in ipairs(POLICY_VERBS) do served["jobs." .. verb] = all["jobs." .. verb] end
+  return served
 end
 
 local function surroundings()
@@ -386,6 +408,19 @@ local function watch_budgets()
   end
 end
 
+-- A task for as long as the daemon runs: a mistake in it is told, and it goes on.
+local function keep_running(what, f, ...)
+  local args = table.pack(...)
+  task.detach(function()
+    while true do
+      local _, err = task.try(f, table.unpack(args, 1, args.n))
+      if draining then return end
+      log.error("daemon.failed", { what = what, why = tostring(err) })
+      task.sleep(RESTART)
+    end
+  end)
+end
+
 local function start_work()
   supervisor.start {
     daemon = true,
@@ -396,10 +431,11 @@ local function start_work()
   working = true
   schedules = new_schedules()
   schedules:sync(policies:schedules(), wall())
-  task.detach(schedules.run, schedules, wall)
-  task.detach(watch_budgets)
+  keep_running("schedules", schedules.run, schedules, wall)
+  keep_running("budgets", watch_budgets)
+  keep_running("upkeep", daemon_upkeep.run, { call = journal.call, now = wall, sweep = function() return supervisor.verbs.sweep() end })
   if settings.watch then
-    task.detach(require("perigee.daemon_watch").run, function() return policies:files() end,
+    keep_running("watch", require("perigee.daemon_watch").run, function() return policies:files() end,
       function() reload_and_log "a file has changed" end)
   end
 end
@@ -429,6 +465,8 @@ local function drain()
   local deadline = core_task.now() + settings.grace
   local function left() return math.max(0.1, deadline - core_task.now()) end
   schedules:stop()
+  policies:prepare_end()
+  for waiter in pairs(waits) do waiter:cancel "the daemon is ending" end
   within(left(), "jobs", supervisor.drain)
   policies:stop(false)
   within(left(), "hooks", wait_for_hooks)

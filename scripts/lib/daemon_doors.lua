@@ -29,13 +29,16 @@ local function open_control(settings, daemon)
   servers[#servers + 1] = control.serve { path = settings.directory .. "/" .. control.SOCKET, verbs = daemon.verbs }
 end
 
-local function open_callbacks(settings)
+local function open_callbacks(settings, daemon)
   if not settings.listen then return end
   receiver = require("perigee.callbacks").serve {
     listen = settings.listen,
     public_url = settings.public_url,
     directory = settings.directory,
-    ring = function(job_id) supervisor.ring(job_id) end,
+    ring = function(job_id, hint)
+      supervisor.ring(job_id)
+      daemon.emit("callback", { job_id = job_id, attempt = hint.attempt, claims = hint.status })
+    end,
   }
   servers[#servers + 1] = receiver
 end
@@ -53,7 +56,7 @@ end
 --- Opens what settings ask for (perigee.daemon_settings); daemon: perigee.daemon.
 function doors.open(settings, daemon)
   open_control(settings, daemon)
-  open_callbacks(settings)
+  open_callbacks(settings, daemon)
   open_admin(settings, daemon)
   notify.start { policies = daemon.notify_of }
   daemon.subscribe(notify.event)

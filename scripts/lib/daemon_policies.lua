@@ -237,6 +237,10 @@ local function run(self, slot, hook, about, seconds, f, args)
     self.context.book:finish(number, skipped and "skipped" or "done")
     return true, result
   end
+  if self.ending then -- what the end of the daemon cut short is nobody's failure
+    self.context.book:finish(number, "skipped", "the daemon was ended: " .. one.message(result))
+    return false, one.message(result)
+  end
   local why = count_failure(self, slot, hook, result, policy)
   self.context.book:finish(number, errors.is(result, "timeout") and "timeout" or "failed", why)
   return false, why
@@ -412,6 +416,11 @@ function Policies:status()
     }
   end
   return list
+end
+
+--- The daemon is about to end: failures are not counted from now on.
+function Policies:prepare_end()
+  self.ending = true
 end
 
 --- Ends all VMs: at once, or when their hooks have ended.

@@ -52,6 +52,17 @@ local function name_log_lines(name)
   end
 end
 
+-- Values that it stores without naming a space are its own. The module is only loaded by who uses it.
+local function use_own_space(name)
+  local store = package.loaded["perigee.store"]
+  if store then return store._use(name) end
+  package.preload["perigee.store"] = function(module)
+    local found = package.searchers[2](module)()
+    found._use(name)
+    return found
+  end
+end
+
 local function use_settings(args)
   local config = require "perigee.config"
   config.start(args.options or {}, args.option_names or {}, function(_, text) return text end)
@@ -139,6 +150,7 @@ local function load_and_describe(args)
     loaded = load_policy(args.file)
     host.name = loaded.table.name
     name_log_lines(host.name)
+    use_own_space(host.name)
     if loaded.table.notify then require("perigee.notify").use(host.name, loaded.table.notify) end
   end
   return describe()
@@ -194,7 +206,6 @@ local function context_of(args)
     policy = host.name,
     scheduled_at = args.scheduled_at,
     deadline = args.deadline,
-    last = args.last,
   }, {
     __index = function(self, field)
       local value = context[field] and context[field]()
@@ -211,7 +222,7 @@ local function find_schedule(name)
   return errors.invalid(("policy %s has no schedule %q"):format(host.name, name))
 end
 
--- { name =, scheduled_at =, key =, deadline =, last =, seconds = }
+-- { name =, scheduled_at =, key =, deadline =, seconds = }
 local function schedule(args)
   local found = find_schedule(args.name)
   task.set_local("perigee.schedule_key", args.key)

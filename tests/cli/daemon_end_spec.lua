@@ -56,6 +56,21 @@ describe("a daemon that is told to end", function()
     assert.equal(143, stubborn:wait().status)
   end)
 
+  it("does not wait for jobs that a schedule waits for", function()
+    local world = new_world()
+    world:emulator("--speed", "1")
+    local waiter = SUBMITTER:gsub('print%("submitted " .. job.id%)', '%0 job:wait()')
+    local child = world:start { "--config", write_config(world), world:policy("submitter", waiter) }
+    assert.is_true(child:read_until "submitted ", daemon.log(child))
+    helper.eventually(function() return world:call("jobs.list", {})[1].state == "running" end)
+    local began = task.now()
+    child:kill "TERM"
+
+    assert.equal(0, child:wait().status)
+    assert.is_true(task.now() - began < 5, task.now() - began)
+    assert.is_nil(daemon.log(child):find("policy.failed", 1, true))
+  end)
+
   it("waits no longer than its grace for hooks", function()
     local world = new_world()
     local slow = TICKER:gsub("print.-\n", 'print "begun" require "perigee.task".sleep(60)\n')
