@@ -292,6 +292,33 @@ describe("the budgets of the configuration", function()
   end)
 end)
 
+describe("what a run says of estimates that are off", function()
+  local function settle(charge)
+    return ([[
+      local permit = spend.request {
+        service = "deai", operation = "start_inference", price = "1 CCD", max_cost = "1 CCD", model = "inference",
+      }
+      permit:sent()
+      permit:answered("created", "1")
+      permit:settle "%s"
+      client:gpu_types()
+    ]]):format(charge)
+  end
+
+  it("stands in its summary, over all runs; what is near enough is not spoken of", function()
+    local here = open()
+    local file = helper.tmpdir() .. "/summary.json"
+
+    local near, off = here.run(settle "1.02 CCD"), here.run(settle "1.4 CCD", { PERIGEE_SUMMARY = file })
+
+    assert.falsy(near.stderr:find("estimated", 1, true), near.stderr)
+    local line = "  deai inference: charged 1.21 of what was estimated (2 calls, 2.42 CCD of 2 CCD)\n"
+    assert.truthy(off.stderr:find(line, 1, true), off.stderr)
+    assert.same({ 1.21, 2 }, { json.decode(fs.read(file)).estimates[1].ratio, json.decode(fs.read(file)).estimates[1].count })
+    assert.equal(1.21, here.spend().ratios[1].ratio)
+  end)
+end)
+
 describe("perigee spend", function()
   it("says so if there is no journal yet, and makes none", function()
     local here = open()
