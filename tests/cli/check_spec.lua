@@ -60,7 +60,8 @@ describe("perigee check", function()
 
   it("names unknown fields, hooks and impossible schedules with the nearest right word", function()
     local text = found [[return { name = "x", bugdet = {}, on = { ["job.fialed"] = print },
-      schedules = { { name = "a", cron = "0 0 30 2 *", run = print }, { name = "b", every = "5m", overlap = "buffer-one", run = print } } }]]
+      schedules = { { name = "a", cron = "0 0 30 2 *", run = print },
+        { name = "b", every = "5m", overlap = "buffer-one", run = print } } }]]
     has(text, 'did you mean "budget"?')
     has(text, 'did you mean "job.failed"?')
     has(text, "impossible")
