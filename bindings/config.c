@@ -63,8 +63,8 @@ static int read_all(int fd, struct buf *text, struct failure *f)
     return 0;
 }
 
-/* In the directory of systemd's credentials: kept private by other means than the mode, which may show the mask
- * of an ACL. */
+/* In the directory of systemd's credentials: kept private by other means than the mode, which may show the
+ * mask of an ACL. */
 static bool is_credential(const char *path)
 {
     const char *directory = getenv("CREDENTIALS_DIRECTORY");

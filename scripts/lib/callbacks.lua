@@ -26,6 +26,8 @@ local MOST_CONNECTIONS <const> = 4096
 local SILENCE <const> = "10s"
 local WHOLE_REQUEST <const> = "20s"
 local ID_LENGTH <const> = 32 -- of a job: 32 hex digits
+local MOST_NOTED <const> = 10000
+local WORTH_NOTING <const> = 600 -- seconds
 local LAG_BOUNDS <const> = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30 }
 
 -- ---- addresses and URLs ------------------------------------------------------------------------------------
@@ -82,8 +84,25 @@ function Receiver:_read_path(path)
   return id, math.tointeger(tonumber(attempt))
 end
 
+-- Remembers when the first callback of a job came; those that led to nothing are forgotten.
+function Receiver:_note(id)
+  if self._came[id] then return end
+  local now = task.now()
+  self._came[id], self._noted = now, self._noted + 1
+  if self._noted < MOST_NOTED then return end
+  self._noted = 0
+  for other, at in pairs(self._came) do
+    if now - at > WORTH_NOTING then
+      self._came[other] = nil
+    else
+      self._noted = self._noted + 1
+    end
+  end
+end
+
 -- Asks for a look at the job; while one is under way, many callbacks are one more.
 function Receiver:_ring(id, hint)
+  self:_note(id)
   if self._ringing[id] then
     self.figures.duplicate = self.figures.duplicate + 1
   else
@@ -97,9 +116,7 @@ function Receiver:_look(id)
   local hint
   repeat
     hint = self._ringing[id]
-    local began = task.now()
     local _, err = task.try(self._ring_job, id, hint)
-    self.lag:observe(task.now() - began)
     if err then log.warn("callback.not_followed", { job = id, error = tostring(err) }) end
   until self._ringing[id] == hint
   self._ringing[id] = nil
@@ -141,6 +158,14 @@ function Receiver:url_for(job_id, attempt)
   return url
 end
 
+--- The end of a job has become known: counts how long that took since its callback, if there was one.
+function Receiver:ended(job_id)
+  local at = self._came[job_id]
+  if not at then return end
+  self._came[job_id] = nil
+  self.lag:observe(task.now() - at)
+end
+
 --- Stops listening, and gives up looks that were rung for.
 function Receiver:close()
   self._server:close()
@@ -165,6 +190,8 @@ function callbacks.serve(options)
     _ringing = {}, -- job -> the last hint, from the callback to the end of the look
     _waiting = {}, -- jobs whose look has not begun
     _bell = sync.semaphore(0),
+    _came = {}, -- job -> when its first callback came, until its end is known
+    _noted = 0, -- entries of that, at most
   }, Receiver)
   self._server = serve {
     host = host, port = port,

@@ -29,6 +29,9 @@ local function open_control(settings, daemon)
   servers[#servers + 1] = control.serve { path = settings.directory .. "/" .. control.SOCKET, verbs = daemon.verbs }
 end
 
+-- Events that say how a job has ended, which is what its callback announces.
+local ENDS <const> = { ["job.succeeded"] = true, ["job.failed"] = true, ["job.stopped"] = true, ["job.retry"] = true }
+
 local function open_callbacks(settings, daemon)
   if not settings.listen then return end
   receiver = require("perigee.callbacks").serve {
@@ -41,6 +44,9 @@ local function open_callbacks(settings, daemon)
     end,
   }
   servers[#servers + 1] = receiver
+  daemon.subscribe(function(event, data)
+    if ENDS[event] and receiver then receiver:ended(data.job.id) end
+  end)
 end
 
 local function open_admin(settings, daemon)

@@ -175,7 +175,7 @@ local function put_callbacks(page, data)
     samples[#samples + 1] = { { result = result }, receiver.figures[result] }
   end
   page:family("perigee_callbacks_total", "counter", "Requests to the receiver: for a job, more during one look, not ours.", samples)
-  page:histogram("perigee_callback_lag_seconds", "From a callback to the end of what it caused.", receiver.lag)
+  page:histogram("perigee_callback_lag_seconds", "From the first callback of a job until its end was known.", receiver.lag)
 end
 
 local function put_policies(page, data)

@@ -107,7 +107,8 @@ describe("the receiver of callbacks", function()
     for _ = 1, 20 do assert.equal(200, post(receiver:url_for(JOB, 2))) end
     gate = true
 
-    helper.eventually(function() return receiver.lag.count == 2 end)
+    helper.eventually(function() return #rung == 2 end)
+    helper.eventually(function() return next(receiver._ringing) == nil end)
     assert.equal(2, #rung)
     assert.equal(2, rung[2][2].attempt)
     assert.equal(20, receiver.figures.duplicate)
@@ -124,6 +125,18 @@ describe("the receiver of callbacks", function()
       assert.equal(200, post(receiver:url_for(id, 1)))
       helper.eventually(function() return #rung == i end)
     end
+  end))
+
+  it("counts how long it takes from the first callback of a job until its end is known", with_receiver({}, function()
+    post(receiver:url_for("aa", 1))
+    task.sleep(0.03)
+    post(receiver:url_for("aa", 1))
+    receiver:ended "aa"
+    receiver:ended "aa"
+    receiver:ended "never called back"
+
+    assert.equal(1, receiver.lag.count)
+    assert.is_true(receiver.lag.sum >= 0.03)
   end))
 
   it("refuses bodies that are no callback's, and an address that would make URLs too long", with_receiver({}, function()
