@@ -41,8 +41,12 @@ local function name_log_lines(name)
   local log = require "perigee.log"
   local write = core.write
   function core.write(level, event, list)
-    list[#list + 1] = "policy"
-    list[#list + 1] = name
+    local named = false
+    for i = 1, #list, 2 do named = named or list[i] == "policy" end
+    if not named then
+      list[#list + 1] = "policy"
+      list[#list + 1] = name
+    end
     return write(level, event, list)
   end
   function print(...) -- luacheck: ignore 121
@@ -183,7 +187,9 @@ end
 
 -- { event =, job =, data =, seconds = } -> { applies =, decision = }
 local function hook(args)
-  return with_limit(args.seconds, within_budget, run_hook, args.event, args.job, args.data)
+  local job = args.job or {}
+  return require("perigee.log").with({ job = job.id, attempt = job.attempt }, with_limit, args.seconds, within_budget, run_hook,
+    args.event, args.job, args.data)
 end
 
 -- Whether the policy is for that job, without asking it anything.
