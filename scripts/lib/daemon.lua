@@ -293,6 +293,7 @@ function daemon.health()
   return {
     version = require("perigee.core.metrics").build().version,
     directory = settings.directory,
+    addresses = daemon_doors.addresses(),
     pid = daemon_lock.myself().pid,
     started_at = started_at,
     draining = draining,

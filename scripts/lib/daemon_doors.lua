@@ -11,11 +11,17 @@ local task = require "perigee.task"
 local doors = {}
 
 local servers = {} -- in the order in which they were opened
+local addresses = {} -- what is open, by name: control, callbacks, admin
 local receiver -- of callbacks; nil without --listen
 
 --- The callback URL of an attempt, or nil without a public address.
 function doors.url_for(job_id, attempt)
   return receiver and receiver:url_for(job_id, attempt)
+end
+
+--- Where the daemon is reached: { control = path, callbacks = url, admin = url }, as far as it is.
+function doors.addresses()
+  return addresses
 end
 
 --- The receiver of callbacks, or nil without --listen.
@@ -26,7 +32,8 @@ end
 local function open_control(settings, daemon)
   if settings.directory == ":memory:" then return end
   local control = require "perigee.control"
-  servers[#servers + 1] = control.serve { path = settings.directory .. "/" .. control.SOCKET, verbs = daemon.verbs }
+  addresses.control = settings.directory .. "/" .. control.SOCKET
+  servers[#servers + 1] = control.serve { path = addresses.control, verbs = daemon.verbs }
 end
 
 -- Events that say how a job has ended, which is what its callback announces.
@@ -44,6 +51,7 @@ local function open_callbacks(settings, daemon)
     end,
   }
   servers[#servers + 1] = receiver
+  addresses.callbacks = receiver.url
   daemon.subscribe(function(event, data)
     if ENDS[event] and receiver then receiver:ended(data.job.id) end
   end)
@@ -51,7 +59,9 @@ end
 
 local function open_admin(settings, daemon)
   if not settings.admin_listen then return end
-  servers[#servers + 1] = require("perigee.admin").serve { listen = settings.admin_listen, data = daemon.health }
+  local server = require("perigee.admin").serve { listen = settings.admin_listen, data = daemon.health }
+  servers[#servers + 1] = server
+  addresses.admin = server.url
 end
 
 -- Any answer of the journal will do, an error as well.
@@ -80,7 +90,7 @@ function doors.close()
     pcall(servers[i].close, servers[i])
     servers[i] = nil
   end
-  receiver = nil
+  receiver, addresses = nil, {}
 end
 
 return doors

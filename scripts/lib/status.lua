@@ -2,6 +2,7 @@
 --
 -- The daemon gathers its data once, for this and for the metrics (perigee.metrics). `data` is a plain table:
 --   version directory pid started_at draining
+--   addresses { control = path, callbacks = url, admin = url }, as far as it is reached there
 --   jobs      rows of the verb job.counts: state service policy count
 --   policies  { name file state why schedules = { {name next} } last = {at hook outcome error} }; state: active,
 --             paused, stale or failing; next and at: seconds since 1970
@@ -86,8 +87,8 @@ function status.document(data)
     schema_version = status.SCHEMA_VERSION,
     running = true,
     ready = #obstacles == 0, obstacles = obstacles,
-    version = data.version, directory = data.directory, pid = data.pid,
-    started_at = data.started_at, uptime = data.started_at and math.max(0, time.now() - data.started_at) or nil,
+    version = data.version, directory = data.directory, pid = data.pid, addresses = data.addresses or {},
+    started_at = data.started_at, uptime = data.started_at and math.max(0, time.now() - data.started_at) // 1 | 0 or nil,
     jobs = count_jobs(data.jobs),
     policies = list(data.policies, policy_line),
     money = list(data.lines, money_line),
@@ -185,6 +186,10 @@ function status.render(document)
     ("perigee %s on %s, process %s%s\n"):format(document.version or "", document.directory or "?",
       tostring(document.pid or "?"), document.uptime and ", up " .. words(document.uptime) or ""),
   }
+  for _, door in ipairs { "callbacks", "admin" } do
+    local url = document.addresses[door]
+    if url then parts[#parts + 1] = ("%-9s %s\n"):format(door:upper(), url) end
+  end
   for _, reason in ipairs(document.obstacles) do parts[#parts + 1] = "NOT READY " .. reason.text .. "\n" end
   parts[#parts + 1] = "\n" .. render_jobs(document.jobs)
   parts[#parts + 1] = render_journal(document.journal)
