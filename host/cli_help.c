@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 #include <microhttpd.h>
 #include <nettle/version.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 #include <uv.h>
@@ -16,9 +17,8 @@ enum { HELP_COLUMN = 27, HELP_WIDTH = 100 };
 static const char license[] = "MIT";
 static const char license_note[] =
     "perigee is MIT-licensed.  This binary links shared libraries under their own licences: Lua, libuv and "
-    "lua-cjson (MIT), libcurl (curl), libmicrohttpd (LGPL-2.1-or-later), nettle (LGPL-3.0-or-later); none of "
-    "them "
-    "is under the GPL alone.";
+    "lua-cjson (MIT), libcurl (curl), libmicrohttpd (LGPL-2.1-or-later), nettle (LGPL-3.0-or-later), SQLite "
+    "(public domain); none of them is under the GPL alone.";
 
 /* Appends text in lines of HELP_WIDTH at the column; the cursor is at it already. */
 static void put_wrapped(struct buf *out, const char *text, size_t column)
@@ -119,6 +119,7 @@ void cli_put_version(lua_State *L, struct buf *out, bool json)
         {"libcurl", curl->version},
         {"libmicrohttpd", MHD_get_version()},
         {"nettle", nettle},
+        {"SQLite", sqlite3_libversion()},
         {"lua-cjson", cjson},
     };
     size_t count = sizeof libraries / sizeof libraries[0];

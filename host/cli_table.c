@@ -78,6 +78,14 @@ static const struct cli_option jobs_options[] = {
     {0},
 };
 
+static const struct cli_option journal_options[] = {
+    STATE_OPTION,
+    {"keep", 0, CLI_DURATION, "DURATION", NULL, "compact: keep what ended within this time (default: 90d)"},
+    JSON_OPTION,
+    COMMON_OPTIONS,
+    {0},
+};
+
 static const struct cli_option why_options[] = {
     STATE_OPTION, {"key", 0, CLI_TEXT, "KEY", NULL, "the key of the job, where JOB is a name"},
     JSON_OPTION,  COMMON_OPTIONS,
@@ -222,6 +230,17 @@ const struct cli_command cli_commands[] = {
          "Exit codes: 0 done, 1 it failed, 2 usage, 3 no journal or credentials, 4 no such job.",
      .options = jobs_options,
      .most_words = 3},
+    {.name = "journal",
+     .usage = "[options] verify | export | backup PATH | compact",
+     .summary = "look after the file that jobs and money stand in",
+     .text = "  verify         is the file sound, and do its sums agree with its permits?\n"
+             "  export         every record as a line of JSON\n"
+             "  backup PATH    a copy as of now in a new file, while others go on writing\n"
+             "  compact        drop what ended more than 90 days ago (--keep); daily totals stay for ever\n\n"
+             "Exit codes: 0 done, 1 problems were found or it failed, 2 usage, 3 no journal.",
+     .options = journal_options,
+     .least_words = 1,
+     .most_words = 2},
     {.name = "log-level",
      .usage = "[options] LEVEL",
      .summary = "change what a running daemon logs",
