@@ -30,11 +30,16 @@ local function check_config(reports, asked)
     report.problems[#report.problems + 1] = { message = message, field = field }
   end
   for _, message in ipairs(config.problems()) do add(message) end
+  local budgeted, bad = pcall(require("perigee.budgets").all)
+  if not budgeted then add(bad.message, "budgets") end
   local priced, problem = pcall(require("perigee.sxwl_price").read_table, file.sxwl and file.sxwl.prices)
   if not priced then add(problem.message, "sxwl.prices") end
   local readable, wrong = pcall(require("perigee.notify_settings").read, file.notify or { command = { "none" } })
   if not readable then add(wrong.message, "notify") end
-  for _, message in ipairs(#reports > 0 and policy_check.budgets(file.budgets, reports) or {}) do add(message, "budgets") end
+  local missing = readable and policy_check.webhook(file.notify)
+  if missing then add(missing, "notify") end
+  -- one file alone says nothing of the others
+  for _, message in ipairs(asked and #reports > 0 and policy_check.budgets(file.budgets, reports) or {}) do add(message, "budgets") end
   return report
 end
 
@@ -91,13 +96,27 @@ local function print_json(reports, of_config, ok)
   })
 end
 
+-- The files of the words, else the policies of the configuration, as the daemon takes them; and what is wrong with these.
+local function files_of(host)
+  local options = host.options
+  if #options.args > 0 then return options.args end
+  if not options.config then usage "check: name a policy file, or --config FILE" end
+  if not pcall(config.file) then return {} end
+  local ok, entries = pcall(require("perigee.daemon_settings").policies, host)
+  if not ok and not errors.is(entries, "invalid") then error(entries, 0) end
+  local files = {}
+  for i, entry in ipairs(ok and entries or {}) do files[i] = entry.file end
+  return files, not ok and entries.message or nil
+end
+
 --- The command; returns its exit code.
 function command.start(host)
   local options = host.options
-  if #options.args == 0 and not options.config then usage "check: name a policy file, or --config FILE" end
   local now_ms = math.floor(time.now() * 1000)
-  local reports = policy_check.files(options.args, now_ms)
+  local files, wrong = files_of(host)
+  local reports = policy_check.files(files, now_ms)
   local of_config = check_config(reports, options.config)
+  if wrong then table.insert(of_config.problems, { message = wrong, field = "policies" }) end
   local problems = of_config and #of_config.problems or 0
   for _, report in ipairs(reports) do problems = problems + #report.problems end
   if options.json then

@@ -102,8 +102,8 @@ local sentences = {
   end,
   ["daemon.crashed"] = function(data) return "the daemon was started again after it had not ended in order" .. because(data.why) end,
   ["sweep.found"] = function(data)
-    return ("%s remote job%s that nobody tracks; perigee jobs sweep shows them"):format(tostring(data.count or "some"),
-      data.count == 1 and "" or "s")
+    local count = #(data.found or {})
+    return ("%d remote job%s that nobody tracks; perigee jobs sweep shows them"):format(count, count == 1 and "" or "s")
   end,
 }
 

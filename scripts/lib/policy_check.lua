@@ -35,7 +35,14 @@ end
 
 -- ---- running it -------------------------------------------------------------------------------------------------
 
+-- A bare name is a policy that comes with the program, as it is for the daemon.
+local function ready_policy(path)
+  local ready = not path:find "[/.]" and package.searchers[2]("perigee.policies." .. path)
+  return type(ready) == "function" and ready or nil
+end
+
 local function read_text(report, path)
+  if ready_policy(path) then return 'local spends = require "perigee.jobs"' end
   local file, problem = io.open(path, "rb")
   local text = file and file:read "a"
   if file then file:close() end
@@ -45,6 +52,7 @@ end
 
 local function load_table(report, path, text)
   local function chunk_of(env)
+    if ready_policy(path) then return ready_policy(path) end
     local chunk, problem = load(text:gsub("^#[^\n]*", "", 1), "@" .. path, "t", env)
     if not chunk then error(problem, 0) end
     return chunk
@@ -132,6 +140,14 @@ local function check_prices(report, found, services)
   end
 end
 
+--- What is wrong with the secret that a `notify` names, or nil.
+function policy_check.webhook(t)
+  local reference = type(t) == "table" and t.webhook
+  if type(reference) ~= "string" or not reference:find "^%l+:[^/]" and not reference:find "^file:/" then return nil end
+  local ok, err = pcall(require("perigee.secret").from, reference)
+  return not ok and ('notify.webhook "%s": %s'):format(reference, text_of(err)) or nil
+end
+
 -- What helpers name counts as well.
 local function check_its_helpers(report, found)
   for _, use in ipairs(found.requires) do
@@ -184,6 +200,8 @@ function policy_check.file(path, now_ms)
   end
   if loaded and type(t) == "table" then
     report.name = type(t.name) == "string" and t.name or nil
+    local missing = policy_check.webhook(t.notify)
+    if missing then add(report, missing, { field = "notify" }) end
     list_schedules(report, t, now_ms)
     list_hooks(report, t)
   end

@@ -158,6 +158,27 @@ describe("perigee check", function()
     assert.equal(0, check({ ["c.lua"] = "return { timeout = '5m' }" }, { "--config", "c.lua" }).status)
   end)
 
+  it("checks the policies of the configuration, and what it names", function()
+    local config = [[return { policies = { "p.lua", "cost_gate" }, notify = { webhook = "env:NOT_SET" },
+      budgets = { { name = "a", policy = "coast_gate", day = "5 CCD" }, { name = "b", tag = "nightly", day = "5" } } }]]
+    local result, dir = check({ ["p.lua"] = 'return { name = "x", oops = 1 }', ["c.lua"] = config }, { "--config", "c.lua" })
+    assert.equal(1, result.status)
+    has(result.stdout, "p.lua (x): 1 problem")
+    has(result.stdout, "cost_gate (cost_gate): fine")
+    has(result.stdout, 'notify.webhook "env:NOT_SET": NOT_SET is not set')
+    has(result.stdout, 'budgets[1] is never used: none of the files has the policy "coast_gate"; did you mean "cost_gate"?')
+    has(result.stdout, "budget b: ")
+    assert.is_false(fs.exists(dir .. "/.local"))
+    fs.write(dir .. "/d.lua", "return { budgets = { { name = 'a', policy = 'y', day = '5 CCD' } } }", { mode = "0600" })
+    fs.write(dir .. "/q.lua", "return { name = 'q' }")
+    result = spawn.run({ "check", dir .. "/q.lua" }, { env = { PERIGEE_CONFIG = dir .. "/d.lua" } })
+    assert.equal(0, result.status, result.stdout)
+    result = check({ ["c.lua"] = "return { policies = { { memory = 5 } } }" }, { "--config", "c.lua" })
+    has(result.stdout, "policies[1]")
+    result = check({ ["p.lua"] = 'return { name = "x", notify = { webhook = "env:NOT_SET" } }' })
+    has(result.stdout, "NOT_SET is not set")
+  end)
+
   it("gives one JSON document", function()
     local result = check({ ["p.lua"] = 'return { name = "x", nme = 1, schedules = { { name = "a", every = "1h", run = print } } }' },
       { "p.lua", "--json" })

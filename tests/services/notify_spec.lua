@@ -88,7 +88,7 @@ describe("a message", function()
   it("has a sentence for every event there is", function()
     for _, event in ipairs(require("perigee.notify_settings").EVENTS) do
       local text = message.new(event, {
-        job = job(), policy = "p", budget = "team", used = "8 CCD", limit = "10 CCD", count = 2, why = "why",
+        job = job(), policy = "p", budget = "team", used = "8 CCD", limit = "10 CCD", found = { {}, {} }, why = "why",
       }).text
       assert.is_true(#text > 20 and not text:find("?", 1, true), event .. ": " .. text)
     end
