@@ -322,7 +322,7 @@ static int l_next_signal(lua_State *L)
 /* note_stuck(path): where the watchdog leaves the name of a VM it cannot end alone. */
 static int l_note_stuck(lua_State *L)
 {
-    sched_note_stuck(luaL_checkstring(L, 1));
+    sched_note_stuck(run_of(L)->sched, luaL_checkstring(L, 1));
     return 0;
 }
 

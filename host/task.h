@@ -110,7 +110,7 @@ size_t sched_vm_count(const struct sched *sched);
 
 /* When the watchdog has to end the process, it leaves the VM's name and the traceback in this file; NULL:
  * nowhere. */
-void sched_note_stuck(const char *path);
+void sched_note_stuck(struct sched *sched, const char *path);
 
 /* The running task, or NULL outside of tasks. */
 struct task *sched_current(struct sched *sched);

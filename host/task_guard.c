@@ -45,13 +45,11 @@ struct guard {
     _Atomic uint64_t judged;   /* the step the signal is meant for */
     _Atomic int phase;         /* 1: set the hook, 2: end the process */
     _Atomic bool asleep, quit;
+    char note_path[PATH_MAX]; /* where the last resort leaves word of which VM it was; "" = nowhere */
 };
 
 /* The signal handler's way in; one scheduler for a process. */
 static struct sched *volatile guarded;
-
-/* Where the last resort leaves word of which VM it was; "" = nowhere. */
-static char note_path[PATH_MAX];
 
 /* ---- on the loop thread ----------------------------------------------------------------------------- */
 
@@ -74,9 +72,9 @@ void guard_hook_kill(lua_State *L)
     lua_sethook(L, kill_hook, LUA_MASKCOUNT, 1);
 }
 
-void sched_note_stuck(const char *path)
+void sched_note_stuck(struct sched *s, const char *path)
 {
-    snprintf(note_path, sizeof note_path, "%s", path ? path : "");
+    snprintf(s->guard->note_path, sizeof s->guard->note_path, "%s", path ? path : "");
 }
 
 static void write_text(int fd, const char *s)
@@ -100,8 +98,8 @@ static void write_stack(int fd, lua_State *L)
 /* First line: the VM.  The process ends right after, so nothing is done about failures. */
 static void leave_note(const struct sched *s)
 {
-    if (note_path[0] == '\0' || s->current == NULL) return;
-    int fd = open(note_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (s->guard->note_path[0] == '\0' || s->current == NULL) return;
+    int fd = open(s->guard->note_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) return;
     write_text(fd, s->current->vm->name);
     write_text(fd, "\n");

@@ -382,9 +382,8 @@ end
 local function state_of(slot)
   if slot.paused then return "paused", slot.paused.why end
   if not slot.policy then return "failing", "its VM was ended: " .. tostring(slot.error) end
-  for hook, count in pairs(slot.failures) do
-    return "failing", ("%s failed %d times in a row"):format(hook, count)
-  end
+  local hook, count = next(slot.failures)
+  if hook then return "failing", ("%s failed %d times in a row"):format(hook, count) end
   return "active"
 end
 
