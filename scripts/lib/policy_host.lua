@@ -57,12 +57,13 @@ local function name_log_lines(name)
 end
 
 -- Values that it stores without naming a space are its own. The module is only loaded by who uses it.
-local function use_own_space(name)
+local function use_own_space(policy)
+  local space = "policy/" .. policy -- no name of a policy is that of another space
   local store = package.loaded["perigee.store"]
-  if store then return store._use(name) end
+  if store then return store._use(space) end
   package.preload["perigee.store"] = function(module)
     local found = package.searchers[2](module)()
-    found._use(name)
+    found._use(space)
     return found
   end
 end

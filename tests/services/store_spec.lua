@@ -1,6 +1,8 @@
 -- store_spec.lua - values by name: what goes in comes out, and nobody's update is lost.
 local amount = require "perigee.amount"
+local daemon = require "tests.support.daemon"
 local errors = require "perigee.error"
+local fs = require "perigee.fs"
 local helper = require "tests.helper"
 local json = require "perigee.json"
 local spawn = require "tests.support.spawn"
@@ -201,13 +203,49 @@ describe("a value in a state directory", function()
     assert.equal("120\n", read.stdout, read.stderr)
   end)
 
-  it("is not made before it is used", function()
-    local state = helper.tmpdir() .. "/not/yet"
-    for _, args in ipairs { { "--version" }, { "run", "--state", state, "-e", "require 'perigee.store'" } } do
-      assert.equal(0, spawn.run(args, { env = { PERIGEE_STATE = state } }).status)
-      assert.is_nil(require("lfs").attributes(state:match "^(.*)/not", "mode") and require("lfs").attributes(state, "mode"))
+  it("is not made before it is used: by --version, by an empty script, by one that only requires the store", function()
+    local home = helper.tmpdir()
+    local env = { PERIGEE_STATE = home .. "/state", XDG_STATE_HOME = home .. "/xdg", HOME = home }
+    for _, args in ipairs { { "--version" }, { "run", "-e", "" }, { "run", "-e", "require 'perigee.store'.open 'x'" } } do
+      assert.equal(0, spawn.run(args, { env = env }).status)
+      assert.same({}, fs.list(home))
     end
-    assert.is_nil(require("lfs").attributes(state:match "^(.*)/yet", "mode"))
+    assert.equal(0, spawn.run({ "run", "-e", "require 'perigee.store'.get 'x'" }, { env = env }).status)
+    assert.same({ "state" }, fs.list(home))
+  end)
+
+  it("is in the home directory's state unless another place is said: flag, variable, or XDG_STATE_HOME", function()
+    local home = helper.tmpdir()
+    local set = { "run", "-e", "require 'perigee.store'.set('x', 1)" }
+    local function there(path) return fs.stat(home .. "/" .. path .. "/journal.db") ~= nil end
+    spawn.run(set, { env = { HOME = home, XDG_STATE_HOME = false } })
+    assert.is_true(there ".local/state/perigee")
+    spawn.run(set, { env = { HOME = home, XDG_STATE_HOME = home .. "/xdg" } })
+    assert.is_true(there "xdg/perigee")
+    spawn.run(set, { env = { HOME = home, PERIGEE_STATE = home .. "/variable" } })
+    assert.is_true(there "variable")
+    table.insert(set, 2, "--state=" .. home .. "/flag")
+    spawn.run(set, { env = { HOME = home, PERIGEE_STATE = home .. "/not_this" } })
+    assert.is_true(there "flag")
+    assert.is_false(there "not_this")
+  end)
+
+  it("of a policy is in a space of the policy's own", function()
+    local world = daemon.world()
+    finally(function() world:close() end)
+    local files = {}
+    for i, name in ipairs { "first", "second" } do
+      files[i] = world:policy(name, ([[
+        local store = require "perigee.store"
+        return { name = "NAME", schedules = { { name = "s", every = "1s", run = function()
+          store.set("mine", "NAME")
+          print("NAME has " .. store.get "mine" .. " and " .. require("perigee.store").open("policy/NAME"):get "mine")
+        end } } }]]):gsub("NAME", name))
+    end
+    local child = world:start(files)
+    for _, name in ipairs { "first", "second" } do
+      assert.is_true(child:read_until(name .. " has " .. name .. " and " .. name), daemon.log(child))
+    end
   end)
 
   it("of an emulator, or in memory by name, ends with the process", function()
