@@ -13,7 +13,7 @@ local task = require "perigee.task"
 local service_lock = {}
 
 local FIRST_PAUSE <const>, LAST_PAUSE <const>, PAUSE_FACTOR <const> = 0.02, 1, 1.5
-local TELL_AFTER <const> = 10 -- seconds
+local TELL_AFTER <const> = 60 -- seconds
 local TAKE_GRACE <const> = 15 -- seconds in which a cancelled task still learns whether it holds the lock
 
 local warned = false
@@ -36,7 +36,7 @@ local function take(name)
     if answer.taken == 1 then return core.lock(name), answer.note end
     local nap = pause * (0.5 + math.random())
     if waited < TELL_AFTER and waited + nap >= TELL_AFTER then
-      log.info("lock.waiting", { lock = name, held_by = answer.kind, pid = answer.pid, host = answer.host })
+      log.warn("lock.waiting", { lock = name, held_by = answer.kind, pid = answer.pid, host = answer.host })
     end
     task.sleep(nap)
     pause, waited = math.min(pause * PAUSE_FACTOR, LAST_PAUSE), waited + nap
