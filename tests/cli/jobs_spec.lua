@@ -292,6 +292,20 @@ describe("durable jobs", function()
     assert.equal(remote_id, job.remote_id)
   end)
 
+  it("are forgotten with --yes: their money is free", function()
+    serve { faults = "sxwl.create_job:drop_after=1, sxwl.create_job:never, sxwl.jobs:error(500)" }
+    tidy()
+    run(script [[while job:status() ~= "unknown" do require("perigee.task").sleep(0.02) end]])
+    assert.equal("4.9 CNY", document(perigee("why", "训练", "--json")).money[1].unknown)
+
+    local forgotten = perigee("jobs", "forget", "训练", "--yes")
+
+    assert.equal(0, forgotten.status, forgotten.stderr)
+    local whole = document(perigee("jobs", "show", "训练", "--json"))
+    assert.equal("stopped", whole.job.state)
+    assert.same({}, whole.money)
+  end)
+
   it("that nobody tracks are found by sweep", function()
     serve { faults = "sxwl.create_job:never" }
     tidy()
