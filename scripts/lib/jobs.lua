@@ -19,6 +19,7 @@ local words = require "perigee.job_words"
 local jobs = {}
 
 local WAIT_TIMEOUT <const> = 24 * 3600
+local SETTLE <const> = 600 -- seconds a script's end waits at most for what it has submitted to be sent
 local LOOK <const> = 30 -- seconds one wait of the backend takes at most
 local FILTERS <const> = { "state", "active", "service", "policy", "name", "since", "limit", "after" }
 
@@ -277,6 +278,42 @@ end
 
 -- ---- the end of a run ---------------------------------------------------------------------------------------------
 
+-- This process's jobs that have not ended; none where no journal was opened.
+local function own_rows()
+  local journal = require "perigee.core.journal"
+  local status = journal.status()
+  if not status.open then return {}, false end
+  local ok, rows = pcall(journal.call, "job.list", { mine = 1, active = 1, limit = 1000 })
+  if not ok and errors.is(rows, "cancelled") then error(rows, 0) end
+  return ok and rows or {}, status.directory == ":memory:"
+end
+
+--- Waits until what was submitted has been sent, when a script has come to its end.  For perigee.run.
+function jobs._settle()
+  local until_ = time.monotonic() + SETTLE
+  while time.monotonic() < until_ do
+    local now, busy = time.now() * 1000, false
+    for _, row in ipairs((own_rows())) do
+      busy = busy or row.state == "submitting" or row.state == "planned" and (row.wake_at or 0) <= now + 1000
+    end
+    if not busy then return end
+    task.sleep(0.02)
+  end
+end
+
+--- A line for each job of this process that nothing was sent of.  For perigee.summary.
+function jobs._unsent()
+  local rows, in_memory = own_rows()
+  local advice = in_memory and "its journal was in memory, so it is gone" or "run this script again, or start `perigee daemon`"
+  local lines = {}
+  for _, row in ipairs(rows) do
+    if row.state == "planned" or row.state == "held" then
+      lines[#lines + 1] = ("perigee: job %s is %s, and nothing of it was sent: %s\n"):format(words.identity(row), row.state, advice)
+    end
+  end
+  return table.concat(lines)
+end
+
 -- What can be done about a job that this program leaves.
 local function handle_of(row, in_memory)
   if in_memory then return "cannot be found again: its journal was in memory" end
@@ -286,15 +323,11 @@ end
 
 --- Remote jobs of this process that go on when it ends: {service=, id=, worst_cost=, how=} each.  For perigee.summary.
 function jobs._left()
-  local journal = require "perigee.core.journal"
-  local status = journal.status()
-  if not status.open then return {} end
-  local ok, rows = pcall(journal.call, "job.list", { mine = 1, active = 1, limit = 1000 })
-  local left = {}
-  for _, row in ipairs(ok and rows or {}) do
+  local left, rows, in_memory = {}, own_rows()
+  for _, row in ipairs(rows) do
     if row.state == "running" or row.state == "submitting" or row.state == "unknown" then
       left[#left + 1] = { service = row.service, id = ("job %s"):format(words.identity(row)), worst_cost = row.price,
-        how = handle_of(row, status.directory == ":memory:") }
+        how = handle_of(row, in_memory) }
     end
   end
   return left

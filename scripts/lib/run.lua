@@ -177,7 +177,9 @@ function run.start(given, services)
   local script, problem = load_script(host.options)
   if not script then error(problem, 0) end
   local result = script(table.unpack(arg))
-  if is_policy(result) then return result.run(arg) end
+  if is_policy(result) then result.run(arg) end
+  local jobs = package.loaded["perigee.jobs"]
+  if jobs then jobs._settle() end
 end
 
 -- ---- the emulator ----------------------------------------------------------------------------------------

@@ -247,6 +247,8 @@ function summary.close(options)
   all.elapsed, all.exit_code, all.estimates = options.elapsed, options.exit_code, estimates()
   if options.file and not write_file(options.file, summary.json(all)) and all.exit_code == 0 then all.exit_code = 1 end
   if all.calls > 0 and not term.is_quiet() then term.write("err", summary.render(all), true) end
+  local jobs = package.loaded["perigee.jobs"]
+  if jobs then term.write("err", jobs._unsent(), true) end
   term.write("err", summary.render_left_behind(all.left_behind), true)
   return all.exit_code
 end

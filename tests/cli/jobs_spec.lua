@@ -87,6 +87,18 @@ describe("durable jobs", function()
     assert.equal(1, created())
   end)
 
+  it("are sent before their script ends, and one that could not be is named", function()
+    serve { faults = "sxwl.create_job:never, sxwl.create_job:transient=#2-9" }
+    tidy()
+
+    local sent, unsent = run(script()), run(script("", "", 'key = "2",'))
+
+    assert.equal(1, created())
+    assert.truthy(sent.stderr:find("a remote job goes on", 1, true), sent.stderr)
+    assert.equal(0, unsent.status, unsent.stderr)
+    assert.truthy(unsent.stderr:find('key "2" %(%x+%) is planned, and nothing of it was sent: run this script again'), unsent.stderr)
+  end)
+
   it("survive kill -9 of their program: the next run finds the job, and one create is in the ledger", function()
     serve { speed = 1000000 }
     tidy()
