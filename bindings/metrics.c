@@ -1,9 +1,10 @@
 /* metrics.c - perigee.core.metrics: what the engines have counted.
  *
  *   loop_lag() -> {bounds = {seconds, …}, counts = {…, one more}, sum = seconds, count = n}
- *   calls() -> list of {service, operation, outcome, n};  call_errors() -> {service, kind, n};  retries() ->
- * {kind, n} memory() -> bytes of the process, bytes of this VM build() -> {version, mode} What belongs to the
- * process is the same in every VM.
+ *   sample_loop(seconds) -> sampler; sampler:close(): a timer of its own, so that the lag is known at all
+ * times calls() -> list of {service, operation, outcome, n};  call_errors() -> {service, kind, n};  retries()
+ * -> {kind, n} memory() -> bytes of the process, bytes of this VM build() -> {version, mode} What belongs to
+ * the process is the same in every VM.
  */
 #include <stdio.h>
 #include <unistd.h>
@@ -35,6 +36,37 @@ static int l_loop_lag(lua_State *L)
     lua_pushinteger(L, (lua_Integer)lag->count);
     lua_setfield(L, -2, "count");
     return 1;
+}
+
+static const char sampler_class[] = "perigee.loop_sampler";
+
+struct sampler {
+    struct timer timer;
+    struct timers *timers;
+    uint64_t interval_ms;
+};
+
+static void on_sample_cb(struct timer *timer)
+{
+    struct sampler *s = (struct sampler *)timer; /* its first member; being late was counted already */
+    timer_start_background(s->timers, timer, s->interval_ms, on_sample_cb);
+}
+
+static int l_sample_loop(lua_State *L)
+{
+    uint64_t interval_ms = (uint64_t)(luaL_checknumber(L, 1) * 1000);
+    struct sampler *s = luax_new(L, sampler_class, sizeof *s);
+    s->timers = sched_timers(vm_sched(vm_of(L)));
+    s->interval_ms = interval_ms ? interval_ms : 1;
+    timer_start_background(s->timers, &s->timer, s->interval_ms, on_sample_cb);
+    return 1;
+}
+
+static int l_sampler_close(lua_State *L)
+{
+    struct sampler *s = luaL_checkudata(L, 1, sampler_class);
+    timer_stop(s->timers, &s->timer);
+    return 0;
 }
 
 /* [-0, +1, m] the counters of one kind; names: of its words, ended by NULL */
@@ -108,13 +140,17 @@ static int l_build(lua_State *L)
 
 int luaopen_perigee_core_metrics(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"loop_lag", l_loop_lag},
+    static const luaL_Reg functions[] = {{"sample_loop", l_sample_loop},
+                                         {"loop_lag", l_loop_lag},
                                          {"calls", l_calls},
                                          {"call_errors", l_call_errors},
                                          {"retries", l_retries},
                                          {"memory", l_memory},
                                          {"build", l_build},
                                          {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"close", l_sampler_close}, {NULL, NULL}};
+    static const luaL_Reg meta[] = {{"__gc", l_sampler_close}, {"__close", l_sampler_close}, {NULL, NULL}};
+    luax_class(L, sampler_class, methods, meta);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -3,6 +3,7 @@
 -- It shows figures and changes nothing, but names policies and budgets: by default it listens on this machine alone.
 -- The data is gathered at most once a second, however many ask.
 
+local core = require "perigee.core.metrics"
 local errors = require "perigee.error"
 local http = require "perigee.http"
 local json = require "perigee.json"
@@ -15,6 +16,7 @@ local admin = {}
 local FRESH <const> = 1 -- seconds for which gathered data is good
 local PATIENCE <const> = 5 -- seconds for gathering
 local MOST_CONNECTIONS <const> = 64
+local LAG_SAMPLES <const> = 0.05 -- seconds between two looks at how late the loop is
 
 -- Returns gather() -> data, or nil and why.
 local function new_gatherer(data)
@@ -70,11 +72,22 @@ local function read_address(text)
     message = ("admin_listen takes an address such as 127.0.0.1:9464, not '%s'"):format(tostring(text)) }, 0)
 end
 
+local Server = {}
+Server.__index = Server
+Server.__name = "perigee.admin.server"
+
+--- Stops listening, and looking at the loop.
+function Server:close()
+  self._sampler:close()
+  self._server:close()
+end
+Server.__close = Server.close
+
 --- Listens at `listen` (ADDRESS:PORT). data(): the table of perigee.status and perigee.metrics; may wait.
 function admin.serve(options)
   local host, port = read_address(options.listen)
   local gather = new_gatherer(options.data)
-  return http.serve {
+  local server = http.serve {
     host = host, port = port,
     max_body = 1024, max_connections = MOST_CONNECTIONS, idle_timeout = "30s", total_timeout = "30s",
     handler = function(request)
@@ -84,6 +97,7 @@ function admin.serve(options)
       return show(gather, request)
     end,
   }
+  return setmetatable({ url = server.url, port = server.port, _server = server, _sampler = core.sample_loop(LAG_SAMPLES) }, Server)
 end
 
 return admin

@@ -203,6 +203,16 @@ describe("the admin server", function()
     assert.truthy(prometheus.read(page.body).perigee_loop_lag_seconds)
   end)
 
+  it("looks at the loop all the time, also while nothing else happens", function()
+    local core = require "perigee.core.metrics"
+    local server <close> = serve() -- luacheck: ignore 211
+    local before = core.loop_lag().count
+
+    task.sleep(0.4) -- itself one
+
+    assert.is_true(core.loop_lag().count - before >= 4)
+  end)
+
   it("has nothing else, and changes nothing", function()
     local server <close> = serve()
 
