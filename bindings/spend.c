@@ -259,8 +259,9 @@ static int low_finish(lua_State *L, struct op *op)
     return 1;
 }
 
+/* internal: what makes a limit low is a paid call, and another task must make it. */
 static const struct op_type low_type = {
-    .name = "spend.next_low", .timed = true, .abort = low_abort, .finish = low_finish};
+    .name = "spend.next_low", .internal = true, .abort = low_abort, .finish = low_finish};
 
 /* spend.next_low() -> {budget=, window=, zone=, used=, limit=}: waits for the next limit of which much is
  * used. One reader for the process. */
