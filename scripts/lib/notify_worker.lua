@@ -159,27 +159,49 @@ local function deliver(group, way, settings)
   return true
 end
 
+-- The way of its target, whether its settings could be read, and they or why not.
+local function way_of(group)
+  local way, policy = group.target:match "^(%l+)@?(.*)$"
+  return way, pcall(worker.settings, policy ~= "" and policy or nil)
+end
+
+-- Whether the group waits for the end of its interval.
+local function is_early(group, settings)
+  local last = sent_at[group.key]
+  return last ~= nil and now_ms() < last + settings.min_interval * 1000
+end
+
 -- failed: targets that did not work in this look, with why.
 local function handle(group, failed)
-  local way, policy = group.target:match "^(%l+)@?(.*)$"
-  local ok, settings = pcall(worker.settings, policy ~= "" and policy or nil)
+  local way, ok, settings = way_of(group)
   if not ok and errors.is(settings, "cancelled") then error(settings, 0) end
   if not ok or not settings or not settings[way] then
     return put_off(group, ok and "it is configured no more" or errors.is(settings) and settings.message or tostring(settings))
   end
-  local last = sent_at[group.key]
-  if last and now_ms() < last + settings.min_interval * 1000 then return end
+  if is_early(group, settings) then return end
   if failed[group.target] then return put_off(group, failed[group.target]) end
   local sent, why = deliver(group, way, settings)
   if not sent then failed[group.target] = why end
 end
 
+-- Whether anything can be done now: a look at nothing must not write, and taking the lock does.
+local function is_anything_due()
+  local rows = journal.call("outbox.due", { limit = MOST_DUE })
+  if #rows == 0 then return false end
+  remember_history()
+  for _, group in ipairs(groups_of(rows)) do
+    local _, ok, settings = way_of(group)
+    if not ok or not settings or not is_early(group, settings) then return true end
+  end
+  return false
+end
+
 --- Sends what is due.  False if another process does.
 function worker.look()
+  if not is_anything_due() then return true end
   local row = journal.call("lock.take", { name = LOCK })[1]
   if row.taken ~= 1 then return false end
   local lock <close> = journal.lock(LOCK) -- luacheck: ignore lock
-  remember_history()
   local failed = {}
   for _, group in ipairs(groups_of(journal.call("outbox.due", { limit = MOST_DUE }))) do handle(group, failed) end
   return true

@@ -268,6 +268,27 @@ describe("a message that does not arrive", function()
   end)
 end)
 
+describe("a look at the outbox", function()
+  it("writes nothing while there is nothing to send, or everything waits for its interval", function()
+    local hook = with_webhook { min_interval = "1h" }
+    notify.event("policy.paused", { policy = "quiet" })
+    worker.look()
+    notify.event("policy.paused", { policy = "quiet" })
+    local real, verbs = journal.call, {}
+    journal.call = function(verb, args) -- luacheck: ignore 122
+      verbs[#verbs + 1] = verb
+      return real(verb, args)
+    end
+    local ok, err = pcall(worker.look)
+    journal.call = real -- luacheck: ignore 122
+
+    assert.is_true(ok, tostring(err))
+    assert.same({ "outbox.due" }, verbs)
+    configure { webhook = hook.url, min_interval = 0 }
+    worker.look()
+  end)
+end)
+
 describe("when the journal cannot be written", function()
   it("says so at once, once, and loses what else there was", function()
     local hook, real = with_webhook(), journal.call
