@@ -22,7 +22,7 @@ local VERBS <const> = {
   adopt = function(f, args, origin) return f(args.id, { remote_id = args.remote_id }, origin) end,
   forget = function(f, args, origin) return f(args.id, origin) end,
   approve = function(f, args, origin) return f(args.id, args.who or origin.who) end,
-  deny = function(f, args) return f(args.id, args.why) end,
+  deny = function(f, args, origin) return f(args.id, { why = args.why }, origin) end,
   sweep = function(f) return f() end,
   why = function(f, args) return f(args.id) end,
 }

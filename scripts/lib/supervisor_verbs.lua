@@ -186,10 +186,10 @@ local function forget(self, what, origin)
   end)
 end
 
-local function answer_hold(self, what, origin, verb)
-  return on_own(self, what, origin, { verb = verb }, function(entry, row)
+local function answer_hold(self, what, origin, verb, why)
+  return on_own(self, what, origin, { verb = verb, why = why }, function(entry, row)
     if row.state ~= "held" then invalid("order", "job %s is %s: only a held one waits for approval", row.id, row.state) end
-    local text = ("%s by %s"):format(verb == "approve" and "approved" or "denied", who_of(origin))
+    local text = ("%s by %s%s"):format(verb == "approve" and "approved" or "denied", who_of(origin), why and ": " .. why or "")
     local approved = verb == "approve"
     local moved = book.move(self, entry, {
       state = approved and "planned" or "denied", reason = approved and "approved" or text, wake_at = approved and book.wall() or nil,
@@ -214,7 +214,7 @@ local function why(what)
   return require "perigee.why".gather(find(what))
 end
 
--- `who` of approve and deny is a name or an origin.
+-- `who` of approve and deny is a name or an origin; of deny also a table with the reason, `why`.
 local function origin_of(who)
   return type(who) == "string" and { who = who } or who
 end
@@ -236,7 +236,9 @@ function verbs.new(self)
     adopt = function(what, given, origin) return adopt(self, what, given, origin or given) end,
     forget = function(what, args, origin) return forget(self, what, origin or args) end,
     approve = function(what, who, origin) return answer_hold(self, what, origin or origin_of(who), "approve") end,
-    deny = function(what, who, origin) return answer_hold(self, what, origin or origin_of(who), "deny") end,
+    deny = function(what, who, origin)
+      return answer_hold(self, what, origin or origin_of(who), "deny", type(who) == "table" and who.why or nil)
+    end,
     why = why,
     sweep = function()
       local found, failures = recover.sweep(self)
