@@ -96,7 +96,10 @@ end
 function policy.decision(event, value)
   if value == nil then return nil end
   local known = DECISIONS[event]
-  if not known then errors.invalid(("%s is told, not asked: its hook returns nothing"):format(event)) end
+  if not known then
+    if type(value) ~= "table" or value.decision == nil then return nil end -- what its last call happened to return
+    errors.invalid(("%s is told, not asked: its hook decides nothing"):format(event))
+  end
   if type(value) ~= "table" or type(value.decision) ~= "string" then
     errors.invalid(("%s: a hook returns policy.%s(…) or nothing, not a %s"):format(event, known[1], type(value)))
   end

@@ -41,6 +41,7 @@ describe("a decision", function()
     assert.matches('did you mean "allow"?', refusal(policy.decision, "job.submit", { decision = "alow" }), 1, true)
     assert.matches("returns policy.allow(…)", refusal(policy.decision, "job.submit", true), 1, true)
     assert.matches("told, not asked", refusal(policy.decision, "job.succeeded", policy.allow()), 1, true)
+    assert.is_nil(policy.decision("job.succeeded", "queued"))
   end)
 end)
 

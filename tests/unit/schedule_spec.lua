@@ -339,6 +339,31 @@ describe("a wrong schedule", function()
     end)
   end
 
+  it("is refused in words whatever the text is, and what is taken runs", function()
+    local letters = "0123456789*/,- @abcdfijmnorstuwy"
+    local taken = 0
+    for _ = 1, 3000 do
+      local parts = {}
+      for i = 1, math.random() < 0.9 and 5 or math.random(4, 6) do
+        local word = math.random() < 0.6 and "*" or tostring(math.random(0, 31))
+        while math.random() < 0.15 do
+          local at = math.random(#letters)
+          word = word .. letters:sub(at, at)
+        end
+        parts[i] = word
+      end
+      local ok, s = pcall(parse, { cron = table.concat(parts, " ") })
+      if ok then
+        taken = taken + 1
+        assert.is_true(s:next(ms "2024-01-30") > ms "2024-01-30")
+        assert.is_true(#s:words() > 5)
+      else
+        assert.equal("invalid", s.kind, tostring(s))
+      end
+    end
+    assert.is_true(taken > 300 and taken < 2900, tostring(taken))
+  end)
+
   it("is named as its policy calls it", function()
     local err = helper.error_of(schedule.parse, { name = "a", cron = "x" }, "schedules[2]")
     assert.matches("schedules[2].cron: five fields", err.message, 1, true)
