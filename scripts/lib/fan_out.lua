@@ -271,7 +271,7 @@ local function adopt(run, item, row)
   item.cost, item.result, item.tx_hash = as_amount(row.ccd_cost), row.result, row.tx_hash
   item.error = nil
   run.results:note(item, "done")
-  local permit <close> = item.intent and spend.adopt(item.intent)
+  local permit <close> = item.intent and task.try(spend.take, item.intent) or nil -- also that of an earlier run
   if permit then permit:settle(item.cost) end
   log.info("fan_out.adopted", { file = item.file, tx_hash = row.tx_hash })
 end

@@ -27,7 +27,8 @@ local function world(options)
 
   local function start(args, env)
     local all = {
-      PERIGEE_STATE = here.state, SXWL_BASE_URL = emulator.sxwl_url, SXWL_TOKEN = emulator.token, PERIGEE_CONFIG = here.config,
+      PERIGEE_STATE = here.state, DEAI_BASE_URL = emulator.deai_url, DEAI_EMAIL = emulator.email,
+      DEAI_PASSWORD = emulator.password, SXWL_BASE_URL = emulator.sxwl_url, SXWL_TOKEN = emulator.token, PERIGEE_CONFIG = here.config,
     }
     for name, value in pairs(env or {}) do all[name] = value end
     return proc.run { args = { os.getenv "PERIGEE", table.unpack(args) }, timeout = 50, env = all }
@@ -117,6 +118,50 @@ describe("a process killed in the middle of a paid call", function()
     assert.equal("0 CNY\t7 CNY\n", rows.stdout, rows.stderr)
     local data = here.spend()
     assert.equal("7 CNY", data.totals[1].presumed)
+  end)
+end)
+
+describe("an input of a fan-out whose start got no reply", function()
+  it("is settled in the journal by the run that finds it", function()
+    local here = open { faults = "deai.start_inference:drop_after=#1", speed = 1000000 }
+    local dir = helper.tmpdir()
+    for _, name in ipairs { "x", "1", "2" } do fs.write(dir .. "/" .. name .. ".csv", "input " .. name) end
+    local code = [[
+      local deai, dir, fs = require "perigee.deai", "]] .. dir .. [[", require "perigee.fs"
+      local team = budget.new { name = "team", total = "100 CCD" }
+      local client = deai.client { status_rate = 10000, draft_rest = 0.1, budget = team }
+      if not fs.exists(dir .. "/job") then
+        local job = client:train {
+          model = "CNN", jobName = "digits", epoch = 1, train_shard = 0.8, scale_ratio = 255, category = 10, channel = 1,
+          x_train = deai.file(dir .. "/x.csv"), y_train = deai.file(dir .. "/x.csv"), wait = true, max_cost = "50 CCD",
+        }
+        fs.write(dir .. "/job", job.jobID)
+      end
+      local report = client:fan_out {
+        jobID = fs.read(dir .. "/job"), files = { dir .. "/1.csv" }, results = dir .. "/results.jsonl", concurrency = 1,
+        on_item = function(item)
+          if item.state == "unknown" then require("perigee.proc").run { args = { "sh", "-c", "kill -KILL $PPID" } } end
+        end,
+      }
+      print(report.done, report.unknown, report.items[1].cost)
+    ]]
+
+    local first = here.run(code)
+    local before = here.spend("--by", "operation")
+    local second = here.run(code)
+    local after = here.spend("--by", "operation")
+
+    local function inferences(data)
+      for _, group in ipairs(data.groups) do
+        if group.group == "start_inference" then return group end
+      end
+    end
+    assert.equal(9, first.signal, first.stderr)
+    assert.not_equal("0 CCD", inferences(before).unknown)
+    assert.equal("1\t0", second.stdout:match "^%d\t%d", second.stdout .. second.stderr)
+    assert.equal("0 CCD", inferences(after).unknown)
+    assert.equal(second.stdout:match "\t(%S+ CCD)\n$", inferences(after).spent)
+    assert.equal("0 CCD", inferences(after).derived)
   end)
 end)
 
@@ -236,12 +281,12 @@ describe("the budgets of the configuration", function()
   it("for all calls can ask for a look at the balance", function()
     local here = configured [[return { budgets = { { name = "all", total = "1000 CCD", check_balance = true } } }]]
 
-    local result = here.run([[
+    local result = here.run [[
       local balance, amount = require "perigee.balance", require "perigee.amount"
       local client = require("perigee.deai").client {}
       print(pcall(balance.check, client, "create_job", amount "501 CCD", {}))
       print(pcall(balance.check, client, "create_job", amount "499 CCD", {}))
-    ]], { DEAI_BASE_URL = here.emulator.deai_url, DEAI_EMAIL = here.emulator.email, DEAI_PASSWORD = here.emulator.password })
+    ]]
 
     assert.truthy(result.stdout:find("funds: the account has 500 CCD left"), result.stdout .. result.stderr)
     assert.truthy(result.stdout:find("\ntrue\n$"), result.stdout)
