@@ -365,9 +365,10 @@ static void moved_cb(void *ctx, const struct record_list *rows, const struct err
     forget_backlog(js, intent);
     list_append(&js->backlog, &asked->node);
     if (timer_active(&js->retry)) return;
-    log_write(
-        LOG_LEVEL_WARN, "spend.record_late", LOG_STR("error", err->message),
-        LOG_STR("hint", "what was sent is known to this process only, until the journal can be written"));
+    if (js->retry_ms == FIRST_RETRY_MS) /* once for each time that it cannot be written */
+        log_write(
+            LOG_LEVEL_WARN, "spend.record_late", LOG_STR("error", err->message),
+            LOG_STR("hint", "what was sent is known to this process only, until the journal can be written"));
     timer_start_background(js->timers, &js->retry, js->retry_ms, retry_cb);
     js->retry_ms = 2 * js->retry_ms < LAST_RETRY_MS ? 2 * js->retry_ms : LAST_RETRY_MS;
 }
