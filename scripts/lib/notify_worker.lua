@@ -83,6 +83,13 @@ local function run_command(words, body)
     message = ("%s %s%s"):format(words[1], how, said ~= "" and ": " .. said:sub(1, 200) or "") }, 0)
 end
 
+-- What went wrong in at most 500 bytes of UTF-8, without secrets: a program may have said anything.
+local function reason(err)
+  local text = config.redact(errors.is(err) and err.message or tostring(err)):sub(1, 500)
+  if utf8.len(text) then return text end
+  return (text:gsub("[\x80-\xff]", "?"))
+end
+
 --- Sends one body in one way ("webhook", "command"): true, or nil and why not, without secrets.
 function worker.send(settings, way, body)
   local ok, err
@@ -93,7 +100,7 @@ function worker.send(settings, way, body)
   end
   if ok then return true end
   if errors.is(err, "cancelled") then error(err, 0) end
-  return nil, config.redact(errors.is(err) and err.message or tostring(err))
+  return nil, reason(err)
 end
 
 -- ---- one look at the outbox --------------------------------------------------------------------------------------------
@@ -133,15 +140,15 @@ end
 
 local function put_off(group, why)
   local now = now_ms()
-  for _, row in ipairs(group) do
+  task.map(group, function(row)
     if now - (row.put_at or now) >= GIVE_UP_AFTER then
       log.error("notify.given_up", { event = row.event, target = row.target, id = row.id, why = why })
       journal.call("outbox.done", { id = row.id, outcome = "given_up" })
     else
       local wait = math.min(LONGEST_WAIT, FIRST_WAIT * 2 ^ math.min(row.tries or 0, 20))
-      journal.call("outbox.later", { id = row.id, not_before = now + math.floor(wait * 1000), error = why:sub(1, 500) })
+      journal.call("outbox.later", { id = row.id, not_before = now + math.floor(wait * 1000), error = why })
     end
-  end
+  end)
 end
 
 local function deliver(group, way, settings)
@@ -154,7 +161,8 @@ local function deliver(group, way, settings)
     return nil, why
   end
   sent_at[group.key] = now_ms()
-  for _, row in ipairs(group) do journal.call("outbox.done", { id = row.id, outcome = "sent" }) end
+  -- at once, so that one commit has them all
+  task.map(group, function(row) return journal.call("outbox.done", { id = row.id, outcome = "sent" }) end)
   log.info("notify.sent", { event = group.event, target = group.target, count = #group })
   return true
 end
@@ -176,7 +184,7 @@ local function handle(group, failed)
   local way, ok, settings = way_of(group)
   if not ok and errors.is(settings, "cancelled") then error(settings, 0) end
   if not ok or not settings or not settings[way] then
-    return put_off(group, ok and "it is configured no more" or errors.is(settings) and settings.message or tostring(settings))
+    return put_off(group, ok and "it is configured no more" or reason(settings))
   end
   if is_early(group, settings) then return end
   if failed[group.target] then return put_off(group, failed[group.target]) end
