@@ -1,4 +1,5 @@
 /* journal_memory_jobs.c - jobs, their attempts and decisions, in memory. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "host/journal_memory.h"
@@ -324,15 +325,18 @@ int memory_job_ask(struct memory *m, const struct record *in, struct record_list
     return 0;
 }
 
+/* What was asked of a job that has ended meanwhile is forgotten. */
 int memory_job_asked(struct memory *m, const struct record *in, struct record_list *out, struct err *err)
 {
     (void)in, (void)err;
     struct row *job;
-    for (size_t at = 0; (job = table_each(&m->jobs, &at));) {
-        if (!row_has(job, JOB_REQUEST) || !row_is(job, JOB_PROCESS, m->self.id)) continue;
-        put(m, job, out);
-        table_clear(&m->jobs, job, JOB_REQUEST);
-    }
+    for (size_t at = 0; (job = table_each(&m->jobs, &at));)
+        if (row_has(job, JOB_REQUEST) && row_is(job, JOB_PROCESS, m->self.id) && is_active(job))
+            put(m, job, out);
+    if (out->count == 0) return 0;
+    for (size_t at = 0; (job = table_each(&m->jobs, &at));)
+        if (row_has(job, JOB_REQUEST) && row_is(job, JOB_PROCESS, m->self.id))
+            table_clear(&m->jobs, job, JOB_REQUEST);
     return 0;
 }
 
@@ -348,12 +352,19 @@ static void reverse(struct record_list *list)
     }
 }
 
+static int by_attempt(const void *a, const void *b)
+{
+    const struct record *left = *(struct record *const *)a, *right = *(struct record *const *)b;
+    int64_t first = record_integer(left, "attempt"), second = record_integer(right, "attempt");
+    return first < second ? -1 : first > second;
+}
+
 int memory_attempt_list(struct memory *m, const struct record *in, struct record_list *out, struct err *err)
 {
     (void)err;
     const struct row *row = table_find_text(&m->attempts, 1, record_text(in, "job"));
     for (; row; row = table_next(&m->attempts, 1, row)) table_put(&m->attempts, row, record_list_add(out));
-    reverse(out);
+    if (out->count) qsort(out->items, out->count, sizeof *out->items, by_attempt);
     return 0;
 }
 

@@ -117,6 +117,7 @@ int memory_budget_lines(struct memory *m, const struct record *in, struct record
 
 int memory_budget_count(struct memory *m, const struct record *in, struct record_list *out, struct err *err)
 {
+    (void)out, (void)err;
     const struct record_list *lines = record_rows(in, "lines");
     const char *amount = record_text(in, "amount");
     enum journal_bucket bucket = record_integer(in, "unknown") ? JOURNAL_UNKNOWN : JOURNAL_SPENT;
@@ -124,7 +125,7 @@ int memory_budget_count(struct memory *m, const struct record *in, struct record
         struct row *line = make_line(m, lines->items[i]);
         line_add(m, line, bucket, amount, 1);
     }
-    return memory_budget_lines(m, in, out, err);
+    return 0;
 }
 
 /* ---- reserving ---------------------------------------------------------------------------------------- */
@@ -155,7 +156,7 @@ static bool is_booked(const struct memory *m, const char *intent, const struct r
     return false;
 }
 
-static void reserve(struct memory *m, const struct record *in)
+static void reserve(struct memory *m, const struct record *in, struct record_list *out)
 {
     const struct record_list *lines = record_rows(in, "lines");
     const char *intent = record_text(in, "intent"), *price = record_text(in, "price");
@@ -165,12 +166,17 @@ static void reserve(struct memory *m, const struct record *in)
     table_set_text(&m->permits, permit, PERMIT_AMOUNT, price);
     table_set_text(&m->permits, permit, PERMIT_PROCESS, m->self.id);
     table_set_integer(&m->permits, permit, PERMIT_RESERVED_AT, m->now);
+    table_set_integer(&m->permits, permit, PERMIT_DERIVED, 0);
+    table_set_integer(&m->permits, permit, PERMIT_PRESUMED, 0);
     for (size_t i = 0; i < lines->count; i++) {
         struct row *line = make_line(m, lines->items[i]);
         if (is_booked(m, intent, lines->items[i])) continue;
         struct row *booking = table_add(&m->bookings, lines->items[i]);
         table_set_text(&m->bookings, booking, BOOKING_INTENT, intent);
         line_add(m, line, JOURNAL_HELD, price, 1);
+        struct amount sums[4];
+        read_sums(line, row_text(line, LINE_CURRENCY), sums);
+        journal_line_row(out, lines->items[i], sums);
     }
 }
 
@@ -181,13 +187,11 @@ int memory_permit_reserve(struct memory *m, const struct record *in, struct reco
     int denied = 0;
     if (table_find_text(&m->permits, 0, intent))
         return journal_invalid(err, "intent", "a permit has the intent %s already", intent);
-    for (size_t i = 0; i < lines->count; i++) {
-        denied += try_line(m, lines->items[i], price, out);
-    }
+    for (size_t i = 0; i < lines->count; i++) denied += try_line(m, lines->items[i], price, out);
     if (denied) return 0;
-    reserve(m, in);
     record_list_deinit(out);
-    return memory_budget_lines(m, in, out, err);
+    reserve(m, in, out);
+    return 0;
 }
 
 /* ---- the way of a permit ------------------------------------------------------------------------------- */
@@ -274,6 +278,7 @@ int memory_permit_presume(struct memory *m, const struct record *in, struct reco
         if (!row_is(permit, PERMIT_STATE, "unknown") || !row_is(permit, PERMIT_BUCKET, "unknown")) continue;
         if (row_integer(permit, PERMIT_ANSWERED_AT) > before) continue;
         move(m, permit, "unknown", "spent", NULL);
+        table_set_integer(&m->permits, permit, PERMIT_DERIVED, 0);
         table_set_integer(&m->permits, permit, PERMIT_PRESUMED, 1);
         table_put(&m->permits, permit, record_list_add(out));
     }

@@ -61,7 +61,7 @@ int sqlite_store_list(struct sqlite_call *call)
     sqlite_more_integer(call, "limit", journal_limit(call->in, INT64_MAX));
     return sqlite_rows(call,
                        "SELECT name, value, version, changed_at FROM store WHERE space = :space"
-                       " AND name > coalesce(:after, '') AND name >= coalesce(:prefix, '')"
+                       " AND (:after IS NULL OR name > :after) AND name >= coalesce(:prefix, '')"
                        " AND substr(name, 1, length(coalesce(:prefix, ''))) = coalesce(:prefix, '')"
                        " ORDER BY name LIMIT :limit",
                        call->out);

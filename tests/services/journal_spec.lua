@@ -46,6 +46,32 @@ for _, engine in ipairs(engines) do
   end)
 end
 
+describe("random calls", function()
+  local CALLS <const> = 1500
+
+  local function start(state, seed)
+    return spawn.start { "run", "--state", state, "tests/services/journal_random.lua", tostring(CALLS), tostring(seed) }
+  end
+
+  local function lines_of(child)
+    local result, lines = child:wait(), {}
+    for line in result.stdout:gmatch "[^\n]+" do lines[#lines + 1] = line end
+    assert.equal(CALLS, #lines, result.stderr)
+    return lines
+  end
+
+  for seed = 1, 3 do
+    it(("are answered the same by both engines, seed %d"):format(seed), function()
+      local memory, sqlite = start(":memory:", seed), start(helper.tmpdir(), seed)
+      memory, sqlite = lines_of(memory), lines_of(sqlite)
+      for i = 1, CALLS do
+        assert.equal(sqlite[i], memory[i], "call " .. i)
+        assert.falsy(memory[i]:find("problem", 1, true), memory[i])
+      end
+    end)
+  end
+end)
+
 describe("the journal of this process", function()
   local core = require "perigee.core.journal"
 
