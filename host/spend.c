@@ -156,12 +156,12 @@ static void deliver_request(struct permit *permit)
 
 static void deliver_intent(struct permit *permit)
 {
-    if (!permit->failed) {
+    if (!permit->failure) {
         permit->state = PERMIT_INTENT;
         permit->intent_done(permit->ctx, permit, NULL);
         return;
     }
-    struct err failure = permit->failure;
+    struct err failure = *permit->failure; /* the callback may drop the permit */
     permit->state = PERMIT_RELEASED;
     permit->intent_done(permit->ctx, permit, &failure);
 }
@@ -218,9 +218,8 @@ void spend_store_reserved(struct permit *permit, const struct spend_denial *deni
 void spend_store_recorded(struct permit *permit, const struct err *err)
 {
     permit->in_store = false;
-    permit->failed = err != NULL;
     if (err) {
-        permit->failure = *err;
+        permit->failure = mem_dup(err, sizeof *err);
         permit_give_back(permit);
     }
     if (permit->dropped)

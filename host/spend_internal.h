@@ -110,8 +110,7 @@ struct permit {
     bool recorded; /* it is in the journal */
     bool dropped;  /* no caller any more */
     struct spend_denial *denial;
-    bool failed;
-    struct err failure;
+    struct err *failure; /* why the intent could not be recorded; NULL unless so */
     spend_request_done_fn request_done;
     spend_intent_done_fn intent_done;
     void *ctx;

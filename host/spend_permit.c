@@ -103,6 +103,7 @@ void permit_free(struct permit *permit)
     mem_free(permit->model);
     mem_free(permit->remote_id);
     mem_free(permit->denial);
+    mem_free(permit->failure);
     mem_free(permit);
 }
 
@@ -258,7 +259,7 @@ int spend_release(struct permit *permit, struct err *err)
 
 void permit_abandon(struct permit *permit)
 {
-    if (permit->state == PERMIT_REQUESTED ? !permit->denial : !permit->failed) permit_give_back(permit);
+    if (permit->state == PERMIT_REQUESTED ? !permit->denial : !permit->failure) permit_give_back(permit);
     permit_free(permit);
 }
 
