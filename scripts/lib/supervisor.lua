@@ -187,8 +187,6 @@ local function work(self, entry)
   if not ok then
     if book.is_journal(err) then self:unwritable(err) else self:report(entry, err) end
     entry.again = AGAIN
-  else
-    self.journal_told = nil
   end
   local scheduled, why = pcall(self.schedule, self, entry)
   if scheduled then return end
@@ -200,14 +198,14 @@ end
 local function dispatch(self)
   while true do
     local first, now = self.steps:peek(), clock.now()
-    if not first then
+    if not first or self.draining then
       self.step_bell.sleep(3600)
     elseif first.wake > now then
       self.step_bell.sleep(first.wake - now)
     else
       local place = self.workers:acquire()
       first = self.steps:peek()
-      if first and first.wake <= clock.now() then
+      if first and first.wake <= clock.now() and not self.draining then
         self.steps:remove(first)
         self.busy = self.busy + 1
         task.spawn(function()
@@ -250,6 +248,7 @@ local function tick(self)
         recover.claim(self)
       end
       serve_requests(self)
+      self.journal_told = nil -- that was a write
     end)
     if not ok then
       if errors.is(err, "cancelled") then error(err, 0) end

@@ -93,7 +93,8 @@ end
 -- True for an error that says nothing against the job: it is tried again for as long as it takes.
 local function passes(err)
   if not errors.is(err) then return false end
-  return err.kind == "auth" or err.renewed or (service.passes(err) and err.kind ~= "denied") or false
+  if err.kind == "auth" then return err.operation ~= nil end -- refused by the service, not missing here
+  return err.renewed or (service.passes(err) and err.kind ~= "denied") or false
 end
 
 -- An error before or without any effect, of attempt `number`; tried: its row if money was reserved for it.
@@ -141,7 +142,9 @@ local function pass_gate(self, entry, row, terms)
   if not self.options.ask then return true end
   local view = book.view(row)
   view.price = terms.price and tostring(terms.price)
-  local verdict = self.options.ask("job.submit", view) or { decision = "allow" }
+  local verdict, err = book.consult(self, "job.submit", view)
+  if err then verdict = { decision = "deny", why = "the policies could not be asked: " .. text_of(err) } end
+  verdict = verdict or { decision = "allow" }
   local decisions = verdicts_of(verdict)
   table.insert(decisions, 1, decision("price", terms.text, { price = terms.price }))
   if verdict.decision == "deny" then

@@ -238,6 +238,14 @@ function book.note(entry, decision)
   journal.call("job.note", decision)
 end
 
+--- Asks the policies; nil for no verdict, and the error if they could not be asked.
+function book.consult(self, event, view)
+  if not self.options.ask then return nil end
+  local verdict, err = task.try(self.options.ask, event, view)
+  if err then log.error("supervisor.ask", { event = event, job = view.id, error = tostring(err) }) end
+  return verdict, err
+end
+
 --- Tells the world: events, which never hold up the work.
 function book.emit(self, event, row, more)
   local data = more or {}

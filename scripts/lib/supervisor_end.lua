@@ -95,12 +95,9 @@ end
 
 -- {after, spec, text, policy} for another attempt, or nil and why there is none.
 local function another(self, row, options, attempts, failure, number)
-  local verdict
-  if self.options.ask then
-    local view = book.view(row, attempts)
-    view.error, view.attempt = failure.error, number
-    verdict = self.options.ask("job.failed", view)
-  end
+  local view = book.view(row, attempts)
+  view.error, view.attempt = failure.error, number
+  local verdict = book.consult(self, "job.failed", view)
   local after, text, spec
   if verdict and verdict.decision == "give_up" then
     return nil, ("a policy gives up%s"):format(verdict.why and ": " .. verdict.why or ""), verdict.policy

@@ -73,12 +73,10 @@ end
 -- "wait", "retry" or "fail", and who says so.
 local function decide(self, row, options, attempts)
   local wish, who = options.on_unknown or "wait", "on_unknown"
-  if self.options.ask then
-    local verdict = self.options.ask("job.unknown", book.view(row, attempts))
-    if verdict and verdict.decision then
-      wish = verdict.decision == "give_up" and "fail" or verdict.decision == "retry" and "retry" or "wait"
-      who = verdict.policy and "policy " .. verdict.policy or "a policy"
-    end
+  local verdict = book.consult(self, "job.unknown", book.view(row, attempts))
+  if verdict and verdict.decision then
+    wish = verdict.decision == "give_up" and "fail" or verdict.decision == "retry" and "retry" or "wait"
+    who = verdict.policy and "policy " .. verdict.policy or "a policy"
   end
   return wish, who
 end

@@ -133,7 +133,7 @@ local function again(self, row, change, origin)
     change = nil
   end
   local moved = journal.call("job.move", {
-    id = row.id, fence = row.fence, state = "planned", wake_at = book.wall(), reason = "approved", spec = change,
+    id = row.id, fence = row.fence, state = "planned", wake_at = book.wall(), reason = "", spec = change,
     decisions = { book.decision("retry", ("%s wants another attempt"):format(who_of(origin)), nil, origin and origin.policy) },
   })[1]
   if moved.process ~= journal.process_id() then recover.claim(self, row.id) else recover.take(self, moved) end

@@ -106,4 +106,48 @@ describe("the gate of a job", function()
 
     assert.equal("succeeded\ndenied\tover_budget\ndenied\tno_budget\t1\n", out)
   end)
+
+  it("denies when the policies cannot be asked", function()
+    local out = play([[
+      function ask() error "the policy is broken" end
+      local job = wait(submit {})
+      print(job.state, job.reason:match "^the policies could not be asked: .*broken" ~= nil, created())
+    ]])
+
+    assert.equal("denied\ttrue\t0\n", out)
+  end)
+
+  it("asks again for a job that was denied and is retried by hand", function()
+    local out = play([[
+      local answer = "deny"
+      function ask(event) return event == "job.submit" and { decision = answer, why = "x" } or nil end
+      local id = submit {}
+      print(wait(id).state)
+      sup.verbs.retry(id)
+      print(wait(id).state)
+      answer = "allow"
+      sup.verbs.retry(id)
+      print(wait(id).state, created())
+    ]])
+
+    assert.equal("denied\ndenied\nsucceeded\t1\n", out)
+  end)
+
+  it("fails what lacks its secret, naming it, instead of waiting for it", function()
+    local out = play([[
+      local path = os.tmpname()
+      local f <close> = io.open(path, "w")
+      f:write "s3cret"
+      f:close()
+      function ask(event) return event == "job.submit" and { decision = "hold", why = "look" } or nil end
+      local id = submit({}, { env = { KEY = require "perigee.secret".file(path) } })
+      sleep(10)
+      os.remove(path)
+      sup.verbs.approve(id, "ann")
+      local job = wait(id)
+      print(job.state, job.error.kind, job.reason:find(path, 1, true) ~= nil, created())
+    ]])
+
+    assert.equal("failed\tauth\ttrue\t0\n", out)
+  end)
 end)
