@@ -107,7 +107,7 @@ static const struct cli_option daemon_options[] = {
      "how long hooks and requests under way may take when the daemon is to end (default: 30s)"},
     {"max-memory", 0, CLI_SIZE, "SIZE", NULL, "most memory of each policy (default: 256M)"},
     {"max-step", 0, CLI_DURATION, "DURATION", NULL,
-     "longest a policy may compute without waiting (default: 10s)"},
+     "longest a policy may compute without waiting (default: 2s)"},
     {"env-file", 0, CLI_TEXT, "FILE", NULL, "read variables from FILE (NAME=value lines)"},
     COMMON_OPTIONS,
     {0},

@@ -29,4 +29,7 @@ void mem_free(void *p);
 /* Like realloc, but may return NULL: for allocators whose caller can cope (a Lua state's). */
 void *mem_try_realloc(void *p, size_t n);
 
+/* Gives free pages back to the system where the C library can: after much was freed at once. */
+void mem_trim(void);
+
 #endif

@@ -47,6 +47,7 @@ static void free_state(struct child_vm *child)
     child->peak = vm_memory_peak(vm);
     child->vm = NULL;
     vm_free(vm); /* closes its end of the channel, which wakes the other */
+    mem_trim();
     struct list_node *n;
     while ((n = list_pop(&child->waiters)) != NULL) op_complete(&LIST_ENTRY(n, struct child_wait, link)->op);
     list_remove(&child->link);

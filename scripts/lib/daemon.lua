@@ -335,6 +335,7 @@ function daemon.reload()
   supervisor.reload()
   local names = {}
   for i, row in ipairs(policies:status()) do names[i] = row.name end
+  collectgarbage() -- what the old ones left here
   log.info("daemon.reloaded", { policies = table.concat(names, " ") })
   return { policies = names }
 end
@@ -494,6 +495,7 @@ function daemon.run(given)
   daemon_doors.open(settings, daemon)
   start_work()
   report_last_end(stuck)
+  collectgarbage() -- what the start has left
   systemd.ready(daemon.words())
   log.info("daemon.ready", { directory = settings.directory, policies = #policies.slots })
   wait_for_the_end()

@@ -33,7 +33,7 @@ end
 
 --- call(verb, args): the journal's.
 function book.open(call)
-  local self = setmetatable({ call = call, pauses = {}, names = {}, newest = {} }, Book)
+  local self = setmetatable({ call = call, pauses = {}, names = {}, newest = {}, runs = {} }, Book)
   read_values(self)
   read_hooks(self)
   return self
@@ -42,6 +42,7 @@ end
 --- A hook or schedule begins. about: { job=, scheduled_at= }. Returns its number.
 function Book:begin(policy, hook, about)
   local row = self.call("hook.begin", { policy = policy, hook = hook, job = about.job, scheduled_at = about.scheduled_at })[1]
+  if about.scheduled_at then self.runs[hook_key(policy, hook)] = about.scheduled_at end
   return row.number
 end
 
@@ -81,8 +82,8 @@ end
 
 --- The newest moment (ms) for which a schedule was run, or nil.
 function Book:last_run(policy, schedule)
-  local row = self.newest[hook_key(policy, "schedule:" .. schedule)]
-  return row and row.scheduled_at
+  local key = hook_key(policy, "schedule:" .. schedule)
+  return self.runs[key] or self.newest[key] and self.newest[key].scheduled_at
 end
 
 --- How the newest hook or schedule of a policy ended: { hook=, at=, outcome=, error= }, or nil.

@@ -33,8 +33,7 @@ end
 -- ---- loading -------------------------------------------------------------------------------------------------
 
 local function load_one(self, entry)
-  local policy = one.load(entry, self.context.surroundings)
-  return policy
+  return one.load(entry, self.context.surroundings)
 end
 
 local function close_all(list)
@@ -69,9 +68,9 @@ local function find(self, name)
   return nil
 end
 
-local function slot_of(self, entry, policy, name)
+local function slot_of(self, entry, name)
   local old = find(self, name)
-  local slot = { entry = entry, name = name, policy = policy, failures = {}, restarts = 0, events = {} }
+  local slot = { entry = entry, name = name, schedules = {}, failures = {}, restarts = 0, events = {} }
   if old then
     slot.failures, slot.paused, slot.counts, slot.last = old.failures, old.paused, old.counts, old.last
   else
@@ -82,9 +81,18 @@ local function slot_of(self, entry, policy, name)
   return slot
 end
 
--- The budget of its table counts for its jobs from now on.
-local function declare_budget(slot)
-  if slot.policy then budgets.declare(slot.name, slot.policy.budget) end
+local replace_vm
+
+-- The slot has this policy from now on: the budget of its table counts for its jobs, its schedules stay known while its
+-- VM is started anew, and an end of its VM that nobody asked for is noticed.
+local function take(self, slot, policy)
+  slot.policy = policy
+  if not policy then return end
+  slot.schedules = policy.schedules
+  budgets.declare(slot.name, policy.budget)
+  policy.on_end = function()
+    replace_vm(self, slot, policy, "it ended by itself: " .. one.message(policy:why_ended() or "os.exit"))
+  end
 end
 
 --- Loads the files of the entries { file=, memory=, step=, timeout= }, checks them, and puts them in the place of those
@@ -101,8 +109,8 @@ function Policies:load(entries, stuck, surroundings)
   end
   local old, slots = self.slots, {}
   for i, entry in ipairs(entries) do
-    slots[i] = slot_of(self, entry, loaded[i], loaded[i] and loaded[i].name or stuck[entry.file] or name_of_file(entry.file))
-    declare_budget(slots[i])
+    slots[i] = slot_of(self, entry, loaded[i] and loaded[i].name or stuck[entry.file] or name_of_file(entry.file))
+    take(self, slots[i], loaded[i])
   end
   self.slots = slots
   self.generation = self.generation + 1
@@ -145,8 +153,7 @@ end
 --- Asks and runs it again; loads it if it is not loaded.
 function Policies:resume(name)
   local slot = find(self, name) or errors.invalid(self:unknown(name))
-  if not slot.policy then slot.policy = load_one(self, slot.entry) end
-  declare_budget(slot)
+  if not slot.policy then take(self, slot, load_one(self, slot.entry)) end
   slot.paused, slot.failures, slot.error, slot.restarts = nil, {}, nil, 0
   self.context.book:set_paused(name, nil)
   log.info("policy.resumed", { policy = name })
@@ -168,8 +175,8 @@ local function restart(self, slot)
   if slot.replaced or self.stopped then
     if ok then policy:close() end
   elseif ok then
-    slot.policy, slot.error = policy, nil
-    declare_budget(slot)
+    slot.error = nil
+    take(self, slot, policy)
     self.context.changed()
   else
     slot.error = one.message(policy)
@@ -192,7 +199,7 @@ function restart_later(self, slot)
 end
 
 -- The VM is out of order: it is ended alone and started anew, later each time.
-local function replace_vm(self, slot, policy, why)
+function replace_vm(self, slot, policy, why)
   if slot.policy ~= policy then return end
   slot.policy, slot.error = nil, why
   policy:close()
@@ -331,7 +338,7 @@ end
 function Policies:schedules()
   local list = {}
   for _, slot in ipairs(self.slots) do
-    for _, fields in ipairs(slot.policy and slot.policy.schedules or {}) do
+    for _, fields in ipairs(slot.schedules) do
       list[#list + 1] = { policy = slot.name, fields = fields, last = self.context.book:last_run(slot.name, fields.name) }
     end
   end

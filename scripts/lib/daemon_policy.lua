@@ -12,6 +12,7 @@ local policy = {}
 local LOADING <const> = 30 -- seconds
 local SLACK <const> = 1 -- that a VM has to report that its own deadline has passed
 local MEMORY <const> = 256 * 1024 * 1024
+local STEP <const> = 2 -- seconds: nothing else of the daemon runs meanwhile
 local GRACE <const> = 2
 
 local Policy = {}
@@ -35,7 +36,7 @@ local function start_vm(entry, surroundings)
     name = entry.file,
     module = "perigee.policy_host",
     memory = entry.memory or MEMORY,
-    step = entry.step,
+    step = entry.step or STEP,
     args = {
       file = entry.file,
       options = surroundings.options,
@@ -60,6 +61,7 @@ function policy.load(entry, surroundings)
   self.reader = task.detach(function()
     self.link:run()
     self.live = false
+    if not self.closed and self.on_end then self.on_end(self) end
   end)
   local ok, description = pcall(self.link.call, self.link, "describe", nil, { timeout = LOADING })
   if not ok then
@@ -123,9 +125,10 @@ function Policy:close()
   self.vm:stop("the daemon has ended this policy", GRACE)
 end
 
---- Waits until its VM has ended.
-function Policy:wait()
-  self.vm:wait()
+--- What has ended its VM, if it was not told to: an error, or nil for one whose main has returned.
+function Policy:why_ended()
+  local _, why = self.vm:wait()
+  return why
 end
 
 return policy

@@ -156,6 +156,7 @@ local function load_and_describe(args)
     host.name = loaded.table.name
     name_log_lines(host.name)
     use_own_space(host.name)
+    collectgarbage() -- what loading has left; the VM now rests for hours
     if loaded.table.notify then require("perigee.notify").use(host.name, loaded.table.notify) end
   end
   return describe()

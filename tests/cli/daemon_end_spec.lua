@@ -117,12 +117,14 @@ describe("a daemon that was killed", function()
     assert.equal(1, rows[1].attempt)
   end)
 
-  it("in the middle of loading leaves no lock behind", function()
+  it("leaves no lock behind, and what was paused stays paused", function()
     local world = new_world()
-    local child = world:start {}
+    local child = world:start { world:policy("ticker", TICKER) }
+    assert.equal(0, world:run("pause", "ticker").status)
     child:kill "KILL"
     child:wait()
 
-    helper.within(20, world.start, world, {})
+    helper.within(20, world.start, world, { world.files.ticker })
+    assert.equal("paused", world:call("policies").policies[1].state)
   end)
 end)

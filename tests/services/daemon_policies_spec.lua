@@ -232,6 +232,20 @@ describe("a policy", function()
     assert.equal("allow", result.verdicts[2].decision)
   end)
 
+  it("whose VM ends between two calls is started anew", function()
+    local world = new_world { [[
+      return { name = "leaver", schedules = { { name = "bye", every = "1h", run = function()
+        require "perigee.task".detach(function() os.exit(0) end)
+      end } } }]] }
+    local first = world.set.slots[1].policy
+    world.set:run_schedule("leaver", require("perigee.schedule").parse(world.set:schedules()[1].fields), 0, "key")
+    helper.eventually(function() return world.set:status()[1].state == "failing" end)
+    assert.equal("bye", world.set:schedules()[1].fields.name)
+    helper.eventually(function() return world.set:status()[1].state == "active" end)
+
+    assert.is_not.equal(first, world.set.slots[1].policy)
+  end)
+
   it("is told events, in their order, and what it calls comes in its own name", function()
     local world = new_world { [[
       local link = require "perigee.link"
