@@ -7,7 +7,6 @@
 -- Prices a training, and starts it if the price passes; else ends with exit code 4, having spent nothing.
 
 local amount = require "perigee.amount"
-local budget = require "perigee.budget"
 local errors = require "perigee.error"
 local policy = require "perigee.policy"
 local policy_args = require "perigee.policy_args"
@@ -20,7 +19,6 @@ local USAGE = 'usage: cost_gate.lua -- max_cost="0.05 CCD" jobName=… model=CNN
 
 local gate = {
   name = "cost_gate",
-  budget = { day = { "20 CCD", "800 CNY" } },
   on = {},
 }
 
@@ -52,7 +50,7 @@ local function training(given)
     end
   end
   fields.max_cost = given.max_cost
-  return deai.client { budget = budget.new(gate.budget) }, fields
+  return deai.client {}, fields
 end
 
 --- By hand: one training of Distributed AI.  Returns what deai:train returns.

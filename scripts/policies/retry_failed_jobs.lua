@@ -14,9 +14,11 @@ local retry = require "perigee.retry"
 
 local USAGE = 'usage: retry_failed_jobs.lua -- job.lua [max_cost="30 CNY"] [attempts=3]'
 
+-- What one run by hand may cost whatever its job says; in a daemon `budgets` of the configuration bound its jobs.
+local BY_HAND = { total = "200 CNY" }
+
 local again = {
   name = "retry_failed_jobs",
-  budget = { day = "200 CNY" },
   retry = { attempts = 3, base = "10s", cap = "10m", on = { "job_failed", "retryable" }, service = "sxwl" },
   on = {},
 }
@@ -60,7 +62,7 @@ function again.run(args)
   if #words ~= 1 then errors.invalid("name one job file\n" .. USAGE) end
   local fields, prices = load_job(words[1])
   fields.max_cost = fields.max_cost or given.max_cost
-  local client = require("perigee.sxwl").client { prices = prices, budget = budget.new(again.budget) }
+  local client = require("perigee.sxwl").client { prices = prices, budget = budget.new(BY_HAND) }
   local result = retry.new(retry_options(given)):run(function(try)
     if try.last_error then
       print(("attempt %d: %s"):format(try.attempt, try.last_error.message))

@@ -37,7 +37,6 @@ describe("every ready policy", function()
       assert.equal(name, policy.name)
       assert.same({}, policies.check(policy))
       assert.equal("function", type(policy.run))
-      assert.equal("table", type(policy.budget))
       assert.is_truthy(next(policy.on))
     end)
   end
