@@ -266,6 +266,40 @@ static int raise_error(lua_State *L, struct call *call)
     return lua_error(L);
 }
 
+/* [-0, +1, m] pushes the fields that log.with has given this task; text and whole numbers of it go into
+ * fields. */
+static size_t task_fields(lua_State *L, struct log_field *fields)
+{
+    static const char *const names[] = {"job", "attempt", "policy"};
+    size_t n = 0;
+    task_push_local(L, "perigee.log");
+    for (size_t i = 0; lua_istable(L, -1) && i < sizeof names / sizeof names[0]; i++) {
+        lua_getfield(L, -1, names[i]);
+        bool whole = lua_isinteger(L, -1);
+        fields[n].key = names[i];
+        fields[n].type = whole ? LOG_INTEGER : LOG_STRING;
+        fields[n].integer = whole ? lua_tointeger(L, -1) : 0;
+        fields[n].string = whole ? NULL : luax_string(L, -1, &fields[n].len);
+        if (whole || fields[n].string) n++;
+        lua_pop(L, 1); /* the table keeps it */
+    }
+    return n;
+}
+
+static void log_call(lua_State *L, const struct call *call, bool ok)
+{
+    if (!log_enabled(LOG_LEVEL_DEBUG)) return;
+    struct log_field fields[9] = {LOG_STR("service", call->conn->service->name),
+                                  LOG_STR("operation", call->def->name),
+                                  LOG_INT("status", call->status),
+                                  LOG_INT("try", call->attempt),
+                                  LOG_STR("error", ok ? NULL : err_kind_name(call->err.kind)),
+                                  LOG_STR("outcome", ok ? NULL : outcome_name(call->err.outcome))};
+    size_t n = 6 + task_fields(L, fields + 6);
+    log_event(LOG_LEVEL_DEBUG, "ops.call", fields, n);
+    lua_pop(L, 1);
+}
+
 static void note(lua_State *L, const struct call *call, bool ok)
 {
     const char *service = call->conn->service->name, *operation = call->def->name;
@@ -278,10 +312,7 @@ static void note(lua_State *L, const struct call *call, bool ok)
         stats->slowest_ms = call->elapsed_ms;
         snprintf(stats->slowest, sizeof stats->slowest, "%s.%s", service, operation);
     }
-    log_write(LOG_LEVEL_DEBUG, "ops.call", LOG_STR("service", service), LOG_STR("operation", operation),
-              LOG_INT("status", call->status), LOG_INT("attempt", call->attempt),
-              LOG_STR("error", ok ? NULL : err_kind_name(call->err.kind)),
-              LOG_STR("outcome", ok ? NULL : outcome_name(call->err.outcome)));
+    log_call(L, call, ok);
 }
 
 /* [-0, +0, m] the id a create gave us, for the permit's record; kept alive by the reply.  NULL if none. */

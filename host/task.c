@@ -401,3 +401,15 @@ struct task *sched_current(struct sched *s)
 {
     return s->current;
 }
+
+void task_push_local(lua_State *L, const char *name)
+{
+    const struct task *t = sched_current(vm_sched(vm_of(L)));
+    if (t == NULL || lua_rawgeti(L, LUA_REGISTRYINDEX, t->locals_ref) != LUA_TTABLE) {
+        if (t) lua_pop(L, 1);
+        lua_pushnil(L);
+        return;
+    }
+    lua_getfield(L, -1, name);
+    lua_remove(L, -2);
+}

@@ -122,6 +122,9 @@ void task_keep_origin(lua_State *L);
  * remembers, or nil. */
 void task_push_origin(lua_State *L, int index);
 
+/* [-0, +1, m] the task-local value of that name of the running task, or nil. */
+void task_push_local(lua_State *L, const char *name);
+
 /* ---- the scheduler ------------------------------------------------------------------------------------ */
 
 /* One for each loop; seed feeds every jitter and fault of the process. */

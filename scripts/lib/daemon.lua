@@ -276,11 +276,18 @@ local function money_lines()
 end
 
 local function service_rows(figures)
-  local rows = {}
-  for name, seconds in pairs(figures.unreachable or {}) do
-    rows[#rows + 1] = { service = name, ok = false, since = time.now() - seconds,
-      why = "cannot be reached for " .. time.words(math.floor(seconds)) }
+  local rows, refused, told = {}, figures.refused or {}, figures.told or {}
+  for name in pairs(refused) do
+    rows[#rows + 1] = { service = name, ok = false, why = "the login is refused" }
   end
+  for name, seconds in pairs(figures.unreachable or {}) do
+    if not refused[name] then
+      -- A reading that failed is no news; one service that is gone for long is.
+      rows[#rows + 1] = { service = name, ok = not told[name], since = time.now() - seconds,
+        why = "cannot be reached for " .. time.words(math.floor(seconds)) }
+    end
+  end
+  table.sort(rows, function(a, b) return a.service < b.service end)
   return rows
 end
 

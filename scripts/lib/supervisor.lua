@@ -169,6 +169,7 @@ local function take_step(self, entry)
   local row = book.row(entry.id)
   if not row then return book.drop(self, entry) end
   if row.fence ~= entry.fence then return book.drop(self, entry) end
+  log.with { job = row.id, attempt = row.attempt, policy = row.policy } -- of this task, which is of this step
   book.absorb(self, row)
   if row.state == "running" and entry.ended then
     if entry.ended.status == "expired" then ending.expire(self, entry, row) else ending.finish(self, entry, row, entry.ended) end
@@ -303,13 +304,15 @@ function methods:figures()
   for state, count in pairs(self.counts) do
     if book.is_active(state) then states[state] = count end
   end
-  local unreachable = {}
+  local unreachable, refused, told = {}, {}, {}
   for name, state in pairs(self.services) do
     if state.failing_since then unreachable[name] = clock.now() - state.failing_since end
+    refused[name], told[name] = state.login_told, state.told
   end
   return {
     jobs = states, sending = self.sending, busy = self.busy, readings = self.readings, pages = self.pages, rings = self.rings,
-    retries = self.retries, adopted = self.adopted, unreachable = unreachable, draining = self.draining or false,
+    retries = self.retries, adopted = self.adopted, unreachable = unreachable, refused = refused, told = told,
+    draining = self.draining or false,
   }
 end
 

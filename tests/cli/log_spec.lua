@@ -11,7 +11,9 @@ end
 
 local function lines_of(text)
   local list = {}
-  for line in text:gmatch "[^\n]+" do list[#list + 1] = json.decode(line) end
+  for line in text:gmatch "[^\n]+" do
+    if line:sub(1, 1) == "{" then list[#list + 1] = json.decode(line) end
+  end
   return list
 end
 
@@ -120,6 +122,19 @@ describe("log lines", function()
     for i, line in ipairs(lines) do seen[i] = { line.event, line.job, line.attempt, line.policy } end
     assert.same({ { "one", "j1", nil, "p" }, { "two", "j1", 2, "own" }, { "three", "j1", nil, "p" }, { "four" },
       { "five", "for good" } }, seen)
+  end)
+
+  it("of calls to services say for which job, attempt and policy they were", function()
+    local result = spawn.run { "run", "--emulator", "--log-format", "json", "--log-level", "debug", "-e", [[
+      local client = require("perigee.sxwl").client()
+      client:gpu_types()
+      require("perigee.log").with({ job = "j1", attempt = 2, policy = "p", other = 1 }, client.gpu_types, client)]] }
+
+    local calls = {}
+    for _, line in ipairs(lines_of(result.stderr)) do
+      if line.event == "ops.call" then calls[#calls + 1] = { line.job, line.attempt, line.policy } end
+    end
+    assert.same({ {}, { "j1", 2, "p" } }, calls)
   end)
 
   it("hide secrets in the file as well", function()
