@@ -11,6 +11,7 @@ local fs = require "perigee.fs"
 local journal = require "perigee.core.journal"
 local jwt = require "perigee.core.jwt"
 local clock = require "perigee.core.task"
+local log = require "perigee.log"
 local service = require "perigee.service"
 local task = require "perigee.task"
 
@@ -233,9 +234,10 @@ function account.heed(client, key, note)
     return
   end
   state.drafts[key] = { unclear = true, note = note } -- a holder that died leaves no note
-  if ends and ends > os.time() then
-    state.resting[key] = { until_ = clock.now() + math.min(ends - os.time(), client.draft_rest) }
-  end
+  local seconds = math.min((ends or 0) - os.time(), client.draft_rest)
+  if seconds <= 0 then return end
+  state.resting[key] = { until_ = clock.now() + seconds }
+  log.warn("draft.rests", { key = key, seconds = seconds, why = "a request of another process may still reach the service" })
 end
 
 -- ---- whose a draft is ---------------------------------------------------------------------------------------------

@@ -109,7 +109,8 @@ local makers = {
   end },
   { "job.list", function()
     return { state = maybe(one_of(JOB_STATES), 4), active = maybe(draw(2), 4), service = maybe(one_of(SERVICES), 4),
-      mine = maybe(draw(2), 4), policy = maybe(one_of(POLICIES), 4), orphan = maybe(draw(2), 4), limit = maybe(draw(4), 4), after = maybe(job(), 6) }
+      mine = maybe(draw(2), 4), policy = maybe(one_of(POLICIES), 4),
+      orphan = maybe(draw(2), 4), limit = maybe(draw(4), 4), after = maybe(job(), 6) }
   end },
   { "job.counts", function() return {} end },
   { "job.note", function() return { id = job(), kind = "note", text = text(), policy = maybe "p" } end },

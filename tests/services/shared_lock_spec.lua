@@ -137,6 +137,27 @@ describe("two processes on one account", function()
     assert.equal('"estimated"\n"done"\n', first:wait().stdout, first:output "stderr")
   end)
 
+  it("let a key rest that the other has left in doubt", function()
+    local world = open_world "deai.estimate_inference:drop_after=#1"
+    finally(function() world.emulator:close() end)
+    local first = child(world, [[
+      client.draft_rest = 2
+      outcome(client.estimate_inference, client, { jobID = jobID, data_path = paths.a1 })
+    ]])
+    assert.truthy(first:wait().stdout:find("network", 1, true), first:output "stderr")
+    local second = child(world, [[
+      client.draft_rest = 1
+      outcome(client.start_inference, client, { jobID = jobID })
+      local before = require("perigee.core.task").now()
+      client:estimate_inference { jobID = jobID, data_path = paths.a1 }
+      tell(require("perigee.core.task").now() - before > 0.5)
+      outcome(client.start_inference, client, { jobID = jobID })
+    ]])
+    local result = second:wait()
+    assert.matches('^"invalid: deai.start_inference: it is unclear.-"\ntrue\n"done"\n$', result.stdout)
+    assert.truthy(result.stderr:find("draft.rests", 1, true), result.stderr)
+  end)
+
   it("do not trust a draft after one has died in the middle of the next", function()
     local world = open_world "deai.estimate_inference:delay(30s)=#2"
     finally(function() world.emulator:close() end)
