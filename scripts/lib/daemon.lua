@@ -20,6 +20,7 @@ local spend = require "perigee.core.spend"
 local supervisor = require "perigee.supervisor"
 local systemd = require "perigee.systemd"
 local task = require "perigee.task"
+local term = require "perigee.core.term"
 local time = require "perigee.time"
 
 local daemon = {}
@@ -362,7 +363,7 @@ function daemon.words()
   local rows = policies and policies:status() or {}
   local paused = 0
   for _, row in ipairs(rows) do paused = paused + (row.state == "paused" and 1 or 0) end
-  return ("%d policies%s"):format(#rows, paused > 0 and (", %d paused"):format(paused) or "")
+  return ("%d %s%s"):format(#rows, #rows == 1 and "policy" or "policies", paused > 0 and (", %d paused"):format(paused) or "")
 end
 
 --- The functions of the control socket, by name; each takes one table and returns plain data.
@@ -417,6 +418,13 @@ local function watch_budgets()
   end
 end
 
+local function watched_files()
+  local files = policies:files()
+  local _, path = config.file()
+  if path then files[path] = true end
+  return files
+end
+
 -- A task for as long as the daemon runs: a mistake in it is told, and it goes on.
 local function keep_running(what, f, ...)
   local args = table.pack(...)
@@ -444,8 +452,7 @@ local function start_work()
   keep_running("budgets", watch_budgets)
   keep_running("upkeep", daemon_upkeep.run, { call = journal.call, now = wall, sweep = function() return supervisor.verbs.sweep() end })
   if settings.watch then
-    keep_running("watch", require("perigee.daemon_watch").run, function() return policies:files() end,
-      function() reload_and_log "a file has changed" end)
+    keep_running("watch", require("perigee.daemon_watch").run, watched_files, function() reload_and_log "a file has changed" end)
   end
 end
 
@@ -484,6 +491,21 @@ local function drain()
   daemon_doors.close()
 end
 
+-- Somebody at a terminal sees more than log lines.
+local function notice(text, ...)
+  if term.is_tty "err" and not term.is_quiet() then term.write("err", "perigee: " .. text:format(...) .. "\n", true) end
+end
+
+local ACTIVE <const> = { planned = true, held = true, submitting = true, running = true, unknown = true }
+
+local function count_active()
+  local count = 0
+  for _, row in ipairs(rows_of(journal.call, "job.counts", {})) do
+    if ACTIVE[row.state] then count = count + row.count end
+  end
+  return count
+end
+
 --- Runs until SIGTERM or SIGINT; returns the exit code. given: the table of host/run.c.
 function daemon.run(given)
   host = given
@@ -505,8 +527,13 @@ function daemon.run(given)
   collectgarbage() -- what the start has left
   systemd.ready(daemon.words())
   log.info("daemon.ready", { directory = settings.directory, policies = #policies.slots })
+  local place = settings.directory == ":memory:" and "in memory only" or "in " .. settings.directory
+  notice("supervising with %s, state %s; Ctrl-C ends it in order", daemon.words(), place)
   wait_for_the_end()
+  notice "ending in order; Ctrl-C again ends at once"
   drain()
+  local active = count_active()
+  if active > 0 then notice("jobs that have not ended: %d; the next daemon takes them up", active) end
   return 0
 end
 

@@ -71,6 +71,21 @@ describe("a daemon that is told to end", function()
     assert.is_nil(daemon.log(child):find("policy.failed", 1, true))
   end)
 
+  it("tells who sits at the terminal what it does, and what goes on", function()
+    local world = new_world()
+    world:emulator("--speed", "1")
+    local child = world:start({ "--config", write_config(world), world:policy("submitter", SUBMITTER) }, { columns = 100 })
+    helper.eventually(function() return (world:call("jobs.list", {})[1] or {}).state == "running" end)
+    child:kill "INT"
+    local result = child:wait()
+    local shown = result.stdout .. result.stderr
+
+    assert.equal(0, result.status)
+    assert.matches("supervising with 1 policy", shown, 1, true)
+    assert.matches("ending in order", shown, 1, true)
+    assert.matches("jobs that have not ended: 1", shown, 1, true)
+  end)
+
   it("waits no longer than its grace for hooks", function()
     local world = new_world()
     local slow = TICKER:gsub("print.-\n", 'print "begun" require "perigee.task".sleep(60)\n')

@@ -43,7 +43,7 @@ end
 function World:start(words, options)
   local args = { "daemon", "--state", self.state, "--log-format", "json", "--log-level", "info" }
   for _, word in ipairs(words) do args[#args + 1] = word end
-  local child = spawn.start(args, { env = self.env })
+  local child = spawn.start(args, { env = self.env, columns = options and options.columns })
   self.children[#self.children + 1] = child
   if not options or options.ready ~= false then
     assert(child:read_until '"event":"daemon.ready"', daemon.log(child))
