@@ -180,6 +180,7 @@ local function create_job(self, request, now, plan)
     kind = "job", service = "sxwl", operation = "create_job", at = now, job_id = job.id, job = job,
     gpuNumber = body.gpuNumber, gpuType = body.gpuType, jobType = body.jobType, stopType = body.stopType,
     stopTime = body.stopTime, imagePath = body.imagePath, callbackUrl = body.callbackUrl,
+    intent = type(body.env) == "table" and body.env.PERIGEE_INTENT or nil, -- the rest of env is nobody's business
   }
   return reply(self, { "job_id", job.id })
 end

@@ -1,0 +1,274 @@
+-- siege.lua - a daemon on an emulator that outlives it: started, killed, started again, and audited.
+--
+-- The emulator is a process of its own, so its ledger knows what was really created and billed, whatever became of
+-- the daemon.  The audit compares that with the journal, line by line: it is the other side of every promise about
+-- money.  One siege for each spec; everything is below one folder of its own.
+
+local fs = require "perigee.fs"
+local http = require "perigee.http"
+local json = require "perigee.json"
+local amount = require "perigee.amount"
+local spawn = require "tests.support.spawn"
+local task = require "perigee.task"
+
+local siege = {}
+local methods = {}
+methods.__index = methods
+
+siege.GPU = "NVIDIA-GeForce-RTX-3090"
+siege.HOURLY = "6 CNY"
+
+local ACTIVE <const> = { planned = true, held = true, submitting = true, running = true, unknown = true }
+
+-- ---- the policies --------------------------------------------------------------------------------------------------
+
+-- Each submits its jobs again at every turn of its schedule: what is there already is attached, never repeated.
+local POLICY <const> = [[
+local policy = { name = %q, budget = %s, on = {} }
+
+policy.schedules = {
+  {
+    name = "submit", every = "1s", overlap = "skip",
+    run = function(ctx)
+      for i = 1, %d do
+        ctx.jobs.submit {
+          name = %q, key = tostring(i), attach = "finished", tags = { "siege" },
+          retry = { attempts = 3, base = "200ms", cap = "1s" }, on_unknown = "wait", %s
+        }
+      end
+    end,
+  },
+}
+
+return policy
+]]
+
+local SXWL <const> = [[service = "sxwl", kind = "job", max_cost = "3 CNY",
+          spec = {
+            gpuNumber = 1, gpuType = "NVIDIA-GeForce-RTX-3090", ckptPath = "/ckpt", ckptVol = 10, modelPath = "/model",
+            modelVol = 10, imagePath = "image", jobType = "GeneralJob", stopTime = 5,
+          },]]
+
+local TRAIN <const> = [[service = "deai", kind = "train", max_cost = "1 CCD",
+          spec = {
+            model = "LSTM", jobName = "siege", epoch = 2, x_train = %q, train_shard = 0.8,
+          },]]
+
+local INFER <const> = [[service = "deai", kind = "infer", max_cost = "1 CCD",
+          spec = { jobID = %q, data_path = %q },]]
+
+local function write_policy(self, name, budget, count, body)
+  if count == 0 then return end
+  local path = ("%s/policies/%s.lua"):format(self.dir, name)
+  fs.write(path, POLICY:format(name, budget, count, name, body))
+  self.policies[#self.policies + 1] = path
+end
+
+-- ---- the processes ----------------------------------------------------------------------------------------------------
+
+local function start_emulator(self, options)
+  local args = { "emulator", "--listen", "127.0.0.1:0", "--speed", tostring(options.speed or 100),
+    "--seed", tostring(options.seed or 1), "--era", options.era or "B" }
+  self.emulator = spawn.start(args, { timeout = options.limit or 600 })
+  assert(self.emulator:read_until("SXWL_TOKEN='", 20), "the emulator did not start")
+  self.environment = { PERIGEE_CONFIG = self.dir .. "/config.lua" }
+  for name, value in self.emulator:output():gmatch "export ([%u_]+)='([^']*)'" do self.environment[name] = value end
+  self.url = self.environment.SXWL_BASE_URL:match "^(http://[^/]+)"
+end
+
+-- A trained job and an uploaded file for the inferences, made by hand: they are not part of the siege.
+local function prepare_deai(self)
+  local deai = require "perigee.deai"
+  local client = deai.client {
+    email = self.environment.DEAI_EMAIL, password = self.environment.DEAI_PASSWORD, base_url = self.environment.DEAI_BASE_URL,
+  }
+  local path = self.dir .. "/x.csv"
+  fs.write(path, "1,2,3\n4,5,6\n")
+  self.x_train = client:upload(path)
+  local job = client:train { model = "LSTM", jobName = "before", epoch = 1, x_train = self.x_train, train_shard = 0.8, wait = true }
+  self.jobID = job.jobID
+end
+
+--- options: jobs = {sxwl=, train=, infer=}, seed, speed, era, faults (set once the siege begins), environment (of the
+--- daemon), limit (seconds after which the children are ended).
+function siege.open(options)
+  local self = setmetatable({ dir = os.tmpname() .. ".siege", policies = {}, daemons = 0, limit = options.limit or 600 }, methods)
+  fs.mkdir(self.dir)
+  fs.mkdir(self.dir .. "/policies")
+  self.state = self.dir .. "/state"
+  start_emulator(self, options)
+  local prices = ('return { sxwl = { prices = { [%q] = "%s/h" } } }\n'):format(siege.GPU, siege.HOURLY)
+  fs.write(self.dir .. "/config.lua", prices, { mode = 384 }) -- 0600
+  local wanted = options.jobs
+  if wanted.train or wanted.infer then prepare_deai(self) end
+  self.begun_at = #self:entries()
+  write_policy(self, "cloud", '{ day = "10000 CNY" }', wanted.sxwl or 0, SXWL)
+  write_policy(self, "trainings", '{ day = "400 CCD" }', wanted.train or 0, TRAIN:format(self.x_train or ""))
+  write_policy(self, "inferences", '{ day = "400 CCD" }', wanted.infer or 0, INFER:format(self.jobID or "", self.x_train or ""))
+  self.expected = (wanted.sxwl or 0) + (wanted.train or 0) + (wanted.infer or 0)
+  for name, value in pairs(options.environment or {}) do self.environment[name] = value end
+  if options.faults then self:faults(options.faults) end
+  return self
+end
+
+--- Puts faults in place of those before; "" for none.
+function methods:faults(text)
+  http.post(self.url .. "/__faults", { body = text })
+end
+
+--- Starts the daemon; extra: variables for this start only.
+function methods:start(extra)
+  local env = {}
+  for name, value in pairs(self.environment) do env[name] = value end
+  for name, value in pairs(extra or {}) do env[name] = value end
+  local args = { "daemon", "--state", self.state, "--quiet" }
+  table.move(self.policies, 1, #self.policies, #args + 1, args)
+  self.daemons = self.daemons + 1
+  self.daemon = spawn.start(args, { env = env, timeout = self.limit })
+  return self.daemon
+end
+
+--- SIGKILL, now.
+function methods:kill()
+  self.daemon:kill(9)
+  self.daemon:wait()
+  self.daemon = nil
+end
+
+--- Waits until the daemon has ended by itself; how it ended.
+function methods:ended()
+  local result = self.daemon:wait()
+  self.daemon = nil
+  return result
+end
+
+local function command(self, args)
+  local all = table.move(args, 1, #args, 1, {})
+  all[#all + 1] = "--state"
+  all[#all + 1] = self.state
+  local result = spawn.run(all, { env = self.environment, timeout = 60 })
+  assert(result.status == 0, ("perigee %s: %s %s"):format(table.concat(args, " "), result.status, result.stderr))
+  return result.stdout
+end
+
+-- ---- what each side knows -------------------------------------------------------------------------------------------------
+
+--- Every entry of the emulator's ledger since the siege began.
+function methods:entries()
+  local list = {}
+  for line in http.get(("%s/__ledger?entries=%d"):format(self.url, (self.begun_at or 0) + 1)).body:gmatch "[^\n]+" do
+    list[#list + 1] = json.decode(line)
+  end
+  return list
+end
+
+--- The rows of a table of the journal.
+function methods:rows(name)
+  local list = {}
+  for line in command(self, { "journal", "export", "--table", name }):gmatch "[^\n]+" do
+    list[#list + 1] = json.decode(line)
+  end
+  return list
+end
+
+--- Jobs that have not ended, by state, and how many there are in all.
+function methods:unfinished()
+  local left, all = {}, 0
+  for _, job in ipairs(self:rows "jobs") do
+    all = all + 1
+    if ACTIVE[job.state] then left[job.state] = (left[job.state] or 0) + 1 end
+  end
+  return left, all
+end
+
+--- Waits until every expected job is there and has ended; seconds bounds it.
+function methods:settle(seconds)
+  local until_ = os.time() + seconds
+  while true do
+    local left, all = self:unfinished()
+    if all == self.expected and next(left) == nil then return end
+    if os.time() > until_ then
+      error(("after %d s there are %d of %d jobs, unfinished: %s"):format(seconds, all, self.expected, json.encode(left)), 0)
+    end
+    task.sleep(0.5)
+  end
+end
+
+-- ---- the audit ----------------------------------------------------------------------------------------------------------------
+
+local function check(problems, ok, text, ...)
+  if not ok then problems[#problems + 1] = text:format(...) end
+end
+
+local function intent_of(entry)
+  if entry.service == "sxwl" then return entry.intent end
+  return entry.jobName and entry.jobName:match "(%x+)$"
+end
+
+local function by(list, field)
+  local map = {}
+  for _, row in ipairs(list) do
+    if row[field] then map[row[field]] = row end
+  end
+  return map
+end
+
+local COUNTS <const> = { held = true, unknown = true, spent = true }
+
+-- What stands in the journal for something that was created must be at least what it was priced at, until the service
+-- has reported a charge.
+local function check_money(problems, permit, entry, what)
+  check(problems, COUNTS[permit.bucket], "%s was created, and nothing stands for it: permit %s is %s, bucket %s", what,
+    permit.intent, permit.state, tostring(permit.bucket))
+  if not permit.amount or entry.service ~= "deai" then return end
+  local booked = amount(permit.amount)
+  local reported = permit.state == "settled" and entry.kind == "inference"
+  local least = reported and amount.ccd(entry.ccd_cost) or amount.of_base_units(entry.estimate, "CCD")
+  check(problems, booked >= least, "%s: %s stand in the journal for %s", what, tostring(booked), tostring(least))
+end
+
+--- What is wrong between ledger and journal: a list of sentences, empty if all is well.
+function methods:audit()
+  local problems, seen = {}, {}
+  local entries = self:entries()
+  local permits = self:rows "permits" -- read after the ledger: a create after that may be missing there, not here
+  local intents, remotes = by(permits, "intent"), by(permits, "remote_id")
+  local unmatched = 0
+  for _, entry in ipairs(entries) do
+    if entry.kind == "job" then
+      local intent = intent_of(entry)
+      local permit = intent and intents[intent]
+      local what = entry.service .. " job " .. (entry.job_id or entry.jobID)
+      check(problems, intent, "%s was created without an intent", what)
+      check(problems, not intent or permit, "%s carries intent %s, which the journal does not know", what, tostring(intent))
+      check(problems, not intent or not seen[intent], "%s is the second for intent %s", what, tostring(intent))
+      if intent then seen[intent] = true end
+      if permit then check_money(problems, permit, entry, what) end
+    elseif entry.kind == "inference" then
+      local permit = remotes[tostring(entry.infer_id)]
+      if permit then check_money(problems, permit, entry, "inference " .. entry.infer_id) else unmatched = unmatched + 1 end
+    end
+  end
+  local open = 0 -- starts of inferences whose answer nobody knows
+  for _, permit in ipairs(permits) do
+    if permit.operation == "start_inference" and not permit.remote_id and COUNTS[permit.bucket] then open = open + 1 end
+  end
+  check(problems, unmatched <= open, "%d inferences were started that the journal knows nothing of; %d starts are in doubt", unmatched, open)
+  return problems
+end
+
+--- GPU minutes that the service counts for each job, by job_id.
+function methods:gpu_minutes()
+  local minutes = {}
+  for _, row in ipairs(json.decode(http.get(self.url .. "/__ledger").body).sxwl.jobs) do minutes[row.job_id] = row.gpu_minutes end
+  return minutes
+end
+
+--- Ends everything and removes the folder.
+function methods:__close()
+  if self.daemon then self.daemon:kill(9) end
+  if self.emulator then self.emulator:kill(9) end
+  fs.remove(self.dir, { recursive = true })
+end
+
+return siege
