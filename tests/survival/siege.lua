@@ -8,6 +8,7 @@ local fs = require "perigee.fs"
 local http = require "perigee.http"
 local json = require "perigee.json"
 local amount = require "perigee.amount"
+local base_units = require("perigee.core.amount").base
 local spawn = require "tests.support.spawn"
 local task = require "perigee.task"
 
@@ -223,7 +224,7 @@ local function check_money(problems, permit, entry, what)
   if not permit.amount or entry.service ~= "deai" then return end
   local booked = amount(permit.amount)
   local reported = permit.state == "settled" and entry.kind == "inference"
-  local least = reported and amount.ccd(entry.ccd_cost) or amount.of_base_units(entry.estimate, "CCD")
+  local least = reported and amount.ccd(entry.ccd_cost) or base_units(entry.estimate, "CCD")
   check(problems, booked >= least, "%s: %s stand in the journal for %s", what, tostring(booked), tostring(least))
 end
 
