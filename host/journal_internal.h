@@ -41,7 +41,8 @@ struct journal_figures {
 
 /* PERIGEE_CRASH: for the tests of what a sudden end leaves behind. */
 struct journal_crash {
-    int verb; /* -1: never */
+    int verb;       /* -1: never */
+    char state[16]; /* only calls to this state; "": any */
     bool after;
     uint64_t nth, seen;
 };

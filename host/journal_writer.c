@@ -3,6 +3,7 @@
  * Writer's thread only, or the loop on a virtual clock; never both.  Logs nothing: the loop does.
  */
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,15 +15,17 @@
 
 #ifndef NDEBUG
 
-/* "<verb>:before|after[:n]" */
+/* "<verb>[=<state>]:before|after[:n]" */
 static void read_crash(struct journal_crash *crash)
 {
     const char *text = getenv("PERIGEE_CRASH");
     const char *colon = text ? strchr(text, ':') : NULL;
     if (!colon) return;
-    char *name = mem_strndup(text, (size_t)(colon - text));
+    const char *equals = memchr(text, '=', (size_t)(colon - text));
+    char *name = mem_strndup(text, (size_t)((equals ? equals : colon) - text));
     crash->verb = journal_verb_find(name);
     mem_free(name);
+    if (equals) snprintf(crash->state, sizeof crash->state, "%.*s", (int)(colon - equals - 1), equals + 1);
     crash->after = strncmp(colon, ":after", 6) == 0;
     const char *nth = strchr(colon + 1, ':');
     crash->nth = nth ? strtoull(nth + 1, NULL, 10) : 1;
@@ -35,6 +38,13 @@ static uint64_t read_batch_max(void)
     return max ? max : UINT64_MAX;
 }
 
+static bool is_meant(const struct journal_crash *crash, const struct journal_call *call)
+{
+    if ((int)call->verb != crash->verb || call->refused || call->failed) return false;
+    const char *state = record_text(call->in, "state");
+    return crash->state[0] == '\0' || (state && strcmp(state, crash->state) == 0);
+}
+
 /* How many calls of the verb are among those that are to be committed; true if the one is. */
 static bool crash_is_due(struct journal_crash *crash, struct list_node *calls)
 {
@@ -42,8 +52,7 @@ static bool crash_is_due(struct journal_crash *crash, struct list_node *calls)
     bool due = false;
     for (struct list_node *n = calls->next; n != calls; n = n->next) {
         const struct journal_call *call = LIST_ENTRY(n, struct journal_call, node);
-        if ((int)call->verb == crash->verb && !call->refused && !call->failed)
-            due = ++crash->seen == crash->nth || due;
+        if (is_meant(crash, call)) due = ++crash->seen == crash->nth || due;
     }
     return due;
 }

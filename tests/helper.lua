@@ -8,6 +8,8 @@ local helper = {}
 
 -- the longest a spec may take, in seconds; PERIGEE_SPEC_LIMIT changes it (sanitizers are slow)
 local LIMIT = tonumber(os.getenv "PERIGEE_SPEC_LIMIT" or "") or 60
+-- so many times that for a spec with #long in its name
+local LONG <const> = 4
 
 --- Runs f(…) and fails if it takes longer than `seconds`.
 function helper.within(seconds, f, ...)
@@ -79,7 +81,8 @@ end
 
 busted.subscribe({"test", "start"}, function(spec)
   local body = spec.run
-  spec.run = function() return helper.within(LIMIT, run_spec, spec, body) end
+  local limit = spec.name:find("#long", 1, true) and LONG * LIMIT or LIMIT
+  spec.run = function() return helper.within(limit, run_spec, spec, body) end
   collectgarbage()
   before = core.counts()
   return nil, true

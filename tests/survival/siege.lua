@@ -23,18 +23,21 @@ local ACTIVE <const> = { planned = true, held = true, submitting = true, running
 
 -- ---- the policies --------------------------------------------------------------------------------------------------
 
--- Each submits its jobs again at every turn of its schedule: what is there already is attached, never repeated.
+-- Each submits its jobs again at every turn of its schedule: what is there already is attached, never repeated.  In a
+-- stream every turn has jobs of its own, until the file `flow` is gone.
 local POLICY <const> = [[
 local policy = { name = %q, budget = %s, on = {} }
+local flow = %q
 
 policy.schedules = {
   {
     name = "submit", every = "1s", overlap = "skip",
     run = function(ctx)
+      if flow ~= "" and not require "perigee.fs".exists(flow) then return end
       for i = 1, %d do
         ctx.jobs.submit {
-          name = %q, key = tostring(i), attach = "finished", tags = { "siege" },
-          retry = { attempts = 3, base = "200ms", cap = "1s" }, on_unknown = "wait", %s
+          name = %q, key = flow ~= "" and ("%%d-%%d"):format(ctx.scheduled_at, i) or tostring(i), attach = "finished",
+          tags = { "siege" }, retry = { attempts = 3, base = "200ms", cap = "1s" }, %s
         }
       end
     end,
@@ -44,24 +47,25 @@ policy.schedules = {
 return policy
 ]]
 
-local SXWL <const> = [[service = "sxwl", kind = "job", max_cost = "3 CNY",
+local SXWL <const> = [[service = "sxwl", kind = "job", max_cost = "3 CNY", on_unknown = "retry",
           spec = {
             gpuNumber = 1, gpuType = "NVIDIA-GeForce-RTX-3090", ckptPath = "/ckpt", ckptVol = 10, modelPath = "/model",
             modelVol = 10, imagePath = "image", jobType = "GeneralJob", stopTime = 5,
           },]]
 
-local TRAIN <const> = [[service = "deai", kind = "train", max_cost = "1 CCD",
+local TRAIN <const> = [[service = "deai", kind = "train", max_cost = "1 CCD", on_unknown = "retry",
           spec = {
             model = "LSTM", jobName = "siege", epoch = 2, x_train = %q, train_shard = 0.8,
           },]]
 
-local INFER <const> = [[service = "deai", kind = "infer", max_cost = "1 CCD",
+-- By nothing can a start whose answer was lost be told from others on the same job: it would stay unknown for ever.
+local INFER <const> = [[service = "deai", kind = "infer", max_cost = "1 CCD", on_unknown = "fail",
           spec = { jobID = %q, data_path = %q },]]
 
 local function write_policy(self, name, budget, count, body)
   if count == 0 then return end
   local path = ("%s/policies/%s.lua"):format(self.dir, name)
-  fs.write(path, POLICY:format(name, budget, count, name, body))
+  fs.write(path, POLICY:format(name, budget, self.flow or "", count, name, body))
   self.policies[#self.policies + 1] = path
 end
 
@@ -90,7 +94,7 @@ local function prepare_deai(self)
   self.jobID = job.jobID
 end
 
---- options: jobs = {sxwl=, train=, infer=}, seed, speed, era, faults (set once the siege begins), environment (of the
+--- options: jobs = {sxwl=, train=, infer=}, stream (so many each second, until dry() is called), seed, speed, era, faults (set once the siege begins), environment (of the
 --- daemon), limit (seconds after which the children are ended).
 function siege.open(options)
   local self = setmetatable({ dir = os.tmpname() .. ".siege", policies = {}, daemons = 0, limit = options.limit or 600 }, methods)
@@ -99,14 +103,18 @@ function siege.open(options)
   self.state = self.dir .. "/state"
   start_emulator(self, options)
   local prices = ('return { sxwl = { prices = { [%q] = "%s/h" } } }\n'):format(siege.GPU, siege.HOURLY)
-  fs.write(self.dir .. "/config.lua", prices, { mode = 384 }) -- 0600
+  fs.write(self.dir .. "/config.lua", prices, { mode = "0600" })
+  if options.stream then
+    self.flow = self.dir .. "/flow"
+    fs.write(self.flow, "")
+  end
   local wanted = options.jobs
   if wanted.train or wanted.infer then prepare_deai(self) end
   self.begun_at = #self:entries()
   write_policy(self, "cloud", '{ day = "10000 CNY" }', wanted.sxwl or 0, SXWL)
   write_policy(self, "trainings", '{ day = "400 CCD" }', wanted.train or 0, TRAIN:format(self.x_train or ""))
   write_policy(self, "inferences", '{ day = "400 CCD" }', wanted.infer or 0, INFER:format(self.jobID or "", self.x_train or ""))
-  self.expected = (wanted.sxwl or 0) + (wanted.train or 0) + (wanted.infer or 0)
+  self.expected = not self.flow and (wanted.sxwl or 0) + (wanted.train or 0) + (wanted.infer or 0)
   for name, value in pairs(options.environment or {}) do self.environment[name] = value end
   if options.faults then self:faults(options.faults) end
   return self
@@ -131,7 +139,7 @@ end
 
 --- SIGKILL, now.
 function methods:kill()
-  self.daemon:kill(9)
+  self.daemon:kill "KILL"
   self.daemon:wait()
   self.daemon = nil
 end
@@ -145,8 +153,6 @@ end
 
 local function command(self, args)
   local all = table.move(args, 1, #args, 1, {})
-  all[#all + 1] = "--state"
-  all[#all + 1] = self.state
   local result = spawn.run(all, { env = self.environment, timeout = 60 })
   assert(result.status == 0, ("perigee %s: %s %s"):format(table.concat(args, " "), result.status, result.stderr))
   return result.stdout
@@ -166,7 +172,7 @@ end
 --- The rows of a table of the journal.
 function methods:rows(name)
   local list = {}
-  for line in command(self, { "journal", "export", "--table", name }):gmatch "[^\n]+" do
+  for line in command(self, { "run", "--quiet", "--state", self.state, "-e", "for _,r in ipairs(require'perigee.core.journal'.call('journal.export',{table='" .. name .. "',limit=100000})) do print(r.line) end" }):gmatch "[^\n]+" do
     list[#list + 1] = json.decode(line)
   end
   return list
@@ -182,14 +188,20 @@ function methods:unfinished()
   return left, all
 end
 
+--- Ends the stream: no further jobs are submitted.
+function methods:dry()
+  fs.remove(self.flow)
+end
+
 --- Waits until every expected job is there and has ended; seconds bounds it.
 function methods:settle(seconds)
   local until_ = os.time() + seconds
   while true do
     local left, all = self:unfinished()
-    if all == self.expected and next(left) == nil then return end
+    if next(left) == nil and (not self.expected or all == self.expected) then return end
     if os.time() > until_ then
-      error(("after %d s there are %d of %d jobs, unfinished: %s"):format(seconds, all, self.expected, json.encode(left)), 0)
+      error(("after %d s there are %d of %s jobs, unfinished: %s"):format(seconds, all, self.expected or "any number of",
+        json.encode(left)), 0)
     end
     task.sleep(0.5)
   end
@@ -254,7 +266,8 @@ function methods:audit()
   for _, permit in ipairs(permits) do
     if permit.operation == "start_inference" and not permit.remote_id and COUNTS[permit.bucket] then open = open + 1 end
   end
-  check(problems, unmatched <= open, "%d inferences were started that the journal knows nothing of; %d starts are in doubt", unmatched, open)
+  check(problems, unmatched <= open, "%d inferences were started that the journal does not know; %d starts are in doubt",
+    unmatched, open)
   return problems
 end
 
@@ -267,8 +280,8 @@ end
 
 --- Ends everything and removes the folder.
 function methods:__close()
-  if self.daemon then self.daemon:kill(9) end
-  if self.emulator then self.emulator:kill(9) end
+  if self.daemon then self.daemon:kill "KILL" end
+  if self.emulator then self.emulator:kill "KILL" end
   fs.remove(self.dir, { recursive = true })
 end
 
