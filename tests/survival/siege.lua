@@ -169,11 +169,18 @@ function methods:entries()
   return list
 end
 
+local function without_nulls(row)
+  for name, value in pairs(row) do
+    if value == json.null then row[name] = nil end
+  end
+  return row
+end
+
 --- The rows of a table of the journal.
 function methods:rows(name)
   local list = {}
   for line in command(self, { "run", "--quiet", "--state", self.state, "-e", "for _,r in ipairs(require'perigee.core.journal'.call('journal.export',{table='" .. name .. "',limit=100000})) do print(r.line) end" }):gmatch "[^\n]+" do
-    list[#list + 1] = json.decode(line)
+    list[#list + 1] = without_nulls(json.decode(line))
   end
   return list
 end
@@ -269,6 +276,32 @@ function methods:audit()
   check(problems, unmatched <= open, "%d inferences were started that the journal does not know; %d starts are in doubt",
     unmatched, open)
   return problems
+end
+
+-- The daemon comes by the commit and is killed there; ledger and journal must agree.
+local function kill_at(self, transition, where)
+  self:start { PERIGEE_CRASH = transition .. ":" .. where, PERIGEE_JOURNAL_BATCH = "1" }
+  local result = self:ended()
+  if result.signal ~= 9 then
+    error(("the daemon was not killed %s the commit of %s: exit %s %s"):format(where, transition, tostring(result.status),
+      result.stderr), 0)
+  end
+  local problems = self:audit()
+  if #problems > 0 then
+    error(("killed %s the commit of %s:\n%s"):format(where, transition, table.concat(problems, "\n")), 0)
+  end
+end
+
+--- Kills the daemon right before and right after the commit of each transition, one commit for each call; then lets
+--- the jobs reach their ends.
+function methods:sweep(transitions)
+  for _, transition in ipairs(transitions) do
+    kill_at(self, transition, "before")
+    kill_at(self, transition, "after")
+  end
+  self:dry()
+  self:start { PERIGEE_JOURNAL_BATCH = "1" }
+  self:settle(150) -- a lost create is believed not to exist after two looks, a minute apart
 end
 
 --- GPU minutes that the service counts for each job, by job_id.
