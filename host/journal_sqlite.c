@@ -14,7 +14,8 @@
 
 enum {
     BUSY_LIMIT_MS = 5000,
-    CHECK_BYTES_MAX = 64 * 1024 * 1024, /* quick_check reads all of a file: some 0.3 s for this much */
+    CHECK_BYTES_MAX =
+        64 * 1024 * 1024, /* quick_check reads all of a file: about half a second for this much */
 };
 
 typedef int (*verb_fn)(struct sqlite_call *call);

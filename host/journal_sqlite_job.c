@@ -149,7 +149,9 @@ int sqlite_job_list(struct sqlite_call *call)
         {"orphan", " AND NOT (active = 1 AND process IS NULL)", " AND active = 1 AND process IS NULL"},
     };
     struct buf text = {0};
-    buf_puts(&text, SELECT " WHERE 1");
+    buf_puts(&text, SELECT);
+    if (record_integer(call->in, "orphan")) buf_puts(&text, " INDEXED BY jobs_owner");
+    buf_puts(&text, " WHERE 1");
     for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++)
         if (record_type(call->in, filters[i][0]) != RECORD_NONE) buf_puts(&text, filters[i][1]);
     for (size_t i = 0; i < sizeof truths / sizeof truths[0]; i++)
@@ -315,12 +317,13 @@ int sqlite_job_claim(struct sqlite_call *call)
     struct record_list jobs = {NULL, 0};
     if (sqlite_process_bury_dead(call) < 0) return -1;
     sqlite_more_integer(call, "limit", journal_limit(call->in, INT64_MAX));
-    int rc = sqlite_rows(call,
-                         record_text(call->in, "id")
-                             ? "SELECT number FROM jobs WHERE active = 1 AND process IS NULL AND id = :id"
-                             : "SELECT number FROM jobs WHERE active = 1 AND process IS NULL"
-                               " ORDER BY number LIMIT :limit",
-                         &jobs);
+    int rc =
+        sqlite_rows(call,
+                    record_text(call->in, "id")
+                        ? "SELECT number FROM jobs WHERE active = 1 AND process IS NULL AND id = :id"
+                        : "SELECT number FROM jobs INDEXED BY jobs_owner WHERE active = 1 AND process IS NULL"
+                          " ORDER BY number LIMIT :limit",
+                    &jobs);
     for (size_t i = 0; rc == 0 && i < jobs.count; i++) {
         sqlite_more_field(call, "claimed", jobs.items[i], "number");
         rc = sqlite_run(call, "UPDATE jobs SET process = :me, fence = fence + 1 WHERE number = :claimed",
@@ -338,7 +341,8 @@ int sqlite_job_release(struct sqlite_call *call)
         record_text(call->in, "id")
             ? "UPDATE jobs SET process = NULL, fence = fence + 1 WHERE process = :me AND active = 1"
               " AND id = :id"
-            : "UPDATE jobs SET process = NULL, fence = fence + 1 WHERE process = :me AND active = 1",
+            : "UPDATE jobs INDEXED BY jobs_owner SET process = NULL, fence = fence + 1"
+              " WHERE process = :me AND active = 1",
         NULL);
 }
 
@@ -359,7 +363,8 @@ int sqlite_job_ask(struct sqlite_call *call)
 int sqlite_job_asked(struct sqlite_call *call)
 {
     if (sqlite_rows(call,
-                    SELECT " WHERE process = :me AND request IS NOT NULL AND active = 1 ORDER BY number",
+                    SELECT " INDEXED BY jobs_asked WHERE process = :me AND request IS NOT NULL AND active = "
+                           "1 ORDER BY number",
                     call->out) < 0)
         return -1;
     if (call->out->count == 0) return 0;

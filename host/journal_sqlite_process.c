@@ -57,7 +57,8 @@ static int bury(struct sqlite_call *call, const char *process, bool clean)
     sqlite_more_text(call, "buried", process);
     sqlite_more_integer(call, "clean", clean);
     if (sqlite_run(call,
-                   "UPDATE jobs SET process = NULL, fence = fence + 1 WHERE process = :buried AND active = 1",
+                   "UPDATE jobs INDEXED BY jobs_owner SET process = NULL, fence = fence + 1 WHERE process = "
+                   ":buried AND active = 1",
                    NULL) < 0 ||
         sqlite_run(call, "UPDATE locks SET process = NULL WHERE process = :buried AND process IS NOT NULL",
                    NULL) < 0 ||

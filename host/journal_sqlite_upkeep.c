@@ -9,7 +9,11 @@
 #include "host/journal_rules.h"
 #include "host/journal_sqlite.h"
 
-enum { CHUNK = 500 }; /* records for each transaction of compact: others get their turn between */
+enum {
+    CHUNK = 500,    /* records for each transaction of compact: other processes get their turn between */
+    CHUNKS_MAX = 4, /* for each call, and this process's own calls after it: some 0.5 s */
+    VACUUM_BYTES_MAX = 64 * 1024 * 1024,
+};
 
 /* ---- verify ------------------------------------------------------------------------------------------- */
 
@@ -249,15 +253,30 @@ static int drop_rest(struct sqlite_call *call)
     return rc;
 }
 
-/* A file of which a fifth is empty is written anew; its log goes back to nothing. */
-static int shrink(struct sqlite_engine *engine, struct err *err)
+/* A file of which a fifth is empty is written anew, unless others would wait for that too long; its log goes
+ * back to nothing.  Room that stays in the file is used again. */
+static int shrink(struct sqlite_engine *engine, bool whole, struct err *err)
 {
-    int64_t pages, empty;
+    int64_t pages, empty, page_bytes;
     if (sqlite_number(engine, "PRAGMA page_count", &pages, err) < 0 ||
-        sqlite_number(engine, "PRAGMA freelist_count", &empty, err) < 0)
+        sqlite_number(engine, "PRAGMA freelist_count", &empty, err) < 0 ||
+        sqlite_number(engine, "PRAGMA page_size", &page_bytes, err) < 0)
         return -1;
-    if (empty > 0 && empty * 5 >= pages && sqlite_exec(engine, "VACUUM", err) < 0) return -1;
+    bool quick = whole || (pages - empty) * page_bytes <= VACUUM_BYTES_MAX;
+    if (quick && empty > 0 && empty * 5 >= pages && sqlite_exec(engine, "VACUUM", err) < 0) return -1;
     return sqlite_exec(engine, "PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE)", err);
+}
+
+/* Jobs first: a permit goes when its job has gone. */
+static int drop_all(struct sqlite_call *call, bool whole, struct gone *gone, bool *more)
+{
+    for (int jobs = 1; jobs >= 0; jobs--) {
+        *more = true;
+        for (int chunk = 0; *more && (whole || chunk < CHUNKS_MAX); chunk++)
+            if (drop_chunk(call, jobs, gone, more) < 0) return -1;
+        if (*more) return 0;
+    }
+    return 0;
 }
 
 int sqlite_journal_compact(struct sqlite_call *call)
@@ -275,14 +294,14 @@ int sqlite_journal_compact(struct sqlite_call *call)
                     call->err) < 0)
         return -1;
     struct gone gone = {0, 0, 0};
-    for (int jobs = 1; jobs >= 0; jobs--)
-        for (bool more = true; more;)
-            if (drop_chunk(call, jobs, &gone, &more) < 0) return -1;
-    if (drop_rest(call) < 0 || shrink(call->engine, call->err) < 0) return -1;
+    bool whole = record_integer(call->in, "whole") != 0, more;
+    if (drop_all(call, whole, &gone, &more) < 0) return -1;
+    if (!more && (drop_rest(call) < 0 || shrink(call->engine, whole, call->err) < 0)) return -1;
     struct record *row = record_list_add(call->out);
     record_set_integer(row, "jobs", gone.jobs);
     record_set_integer(row, "permits", gone.permits);
     record_set_integer(row, "decisions", gone.decisions);
     record_set_integer(row, "bytes", sqlite_file_bytes(call->engine));
+    if (more) record_set_integer(row, "more", 1);
     return 0;
 }

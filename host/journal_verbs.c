@@ -196,7 +196,9 @@ static const struct verb verbs[JOURNAL_VERB_COUNT] = {
                              JOURNAL_READS,
                              {F("table", TEXT, MAY), F("after", TEXT, MAY), F("limit", INTEGER, MAY)}},
     [VERB_JOURNAL_BACKUP] = {"journal.backup", JOURNAL_ALONE, {F("path", TEXT, NEED)}},
-    [VERB_JOURNAL_COMPACT] = {"journal.compact", JOURNAL_ALONE, {F("keep_days", INTEGER, MAY)}},
+    [VERB_JOURNAL_COMPACT] = {"journal.compact",
+                              JOURNAL_ALONE,
+                              {F("keep_days", INTEGER, MAY), F("whole", TRUTH, MAY)}},
 };
 /* clang-format on */
 

@@ -93,7 +93,7 @@ end
 
 function verbs.compact(options)
   local keep = options.keep and math.floor(options.keep / DAY)
-  local gone = call("journal.compact", { keep_days = keep })[1]
+  local gone = call("journal.compact", { keep_days = keep, whole = true })[1]
   if options.json then
     command.print_json(gone)
   else

@@ -31,9 +31,13 @@ function upkeep.look(context)
   if last and last <= now and now - last < DAY then return false end
   context.call("store.set", { space = SPACE, name = NAME, value = ("%d"):format(now) })
   local swept = attempt("sweep", context.sweep)
-  local rows = attempt("compact", context.call, "journal.compact", { keep_days = KEEP_DAYS })
-  local gone = rows and rows[1] or {}
-  log.info("daemon.upkeep", { found = swept and #swept.found, jobs_forgotten = gone.jobs, bytes = gone.bytes })
+  local jobs, gone = 0, nil
+  repeat -- in pieces: other calls of the journal get their turn between
+    local rows = attempt("compact", context.call, "journal.compact", { keep_days = KEEP_DAYS })
+    gone = rows and rows[1] or {}
+    jobs = jobs + (gone.jobs or 0)
+  until gone.more ~= 1
+  log.info("daemon.upkeep", { found = swept and #swept.found, jobs_forgotten = jobs, bytes = gone.bytes })
   return true
 end
 

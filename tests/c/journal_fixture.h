@@ -61,8 +61,9 @@ static inline void close_journal(void)
 /* A new empty directory, in the sandbox that the runner has made. */
 static inline const char *fresh_directory(void)
 {
-    static char path[64];
-    snprintf(path, sizeof path, "/tmp/journal.XXXXXX");
+    static char path[128];
+    const char *sandbox = getenv("TMPDIR");
+    snprintf(path, sizeof path, "%.100s/journal.XXXXXX", sandbox ? sandbox : "/tmp");
     if (!mkdtemp(path)) abort();
     return path;
 }

@@ -8,7 +8,7 @@
 
 #include "host/journal_sqlite.h"
 
-static char place[64], file[96];
+static char place[128], file[160];
 
 static void fresh_place(void)
 {
@@ -239,7 +239,7 @@ static int mode_of(const char *path)
 
 static void test_the_file_is_for_its_owner_alone(void)
 {
-    char deep[128], path[160];
+    char deep[160], path[200];
     fresh_place();
     mode_t before = umask(0);
     snprintf(deep, sizeof deep, "%s/a/b", place);
@@ -278,7 +278,7 @@ static void refuses(const char *words)
 
 static void test_another_file_in_its_place_is_refused(void)
 {
-    char other[128];
+    char other[160];
     fresh_place();
     snprintf(other, sizeof other, "%s/other", place);
     CHECK_INT(symlink(other, file), 0);
@@ -390,6 +390,32 @@ static void test_sums_that_do_not_agree_are_found(void)
     close_journal();
 }
 
+static void test_compact_goes_in_pieces(void)
+{
+    fresh_place();
+    open_journal(place);
+    put_value("v");
+    close_journal();
+    sqlite3 *db;
+    CHECK_INT(sqlite3_open(file, &db), SQLITE_OK);
+    CHECK_INT(sqlite3_exec(db,
+                           "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2100)"
+                           "INSERT INTO jobs(id, name, key, service, kind, state, active, spec, hash, fence,"
+                           " created_at, changed_at, ended_at) SELECT 'j' || i, i, '', 's', 'k', 'failed', 0,"
+                           " '{}', 'h', 1, 1, 1, 1 FROM n",
+                           NULL, NULL, NULL),
+              SQLITE_OK);
+    sqlite3_close(db);
+    open_journal(place);
+    ASK("journal.compact", NULL);
+    CHECK_INT(number_of(0, "jobs"), 2000);
+    CHECK_INT(number_of(0, "more"), 1);
+    ASK("journal.compact", NULL);
+    CHECK_INT(number_of(0, "jobs"), 100);
+    CHECK(!has(0, "more"));
+    close_journal();
+}
+
 /* ---- locked ----------------------------------------------------------------------------------------------
  */
 
@@ -489,7 +515,7 @@ static void test_an_older_journal_is_backed_up_and_migrated(void)
     size_t count;
     struct sqlite_step steps[3] = {*sqlite_schema_steps(&count), {2, {step_2}}, {3, {step_3_fails}}};
     struct err err = {.kind = 0};
-    char backup[128];
+    char backup[200];
     fresh_place();
     snprintf(backup, sizeof backup, "%s.v1-backup", file);
     load_fixture("tests/fixtures/journal/version_1.sql");
@@ -538,6 +564,7 @@ int main(void)
     test_a_file_that_is_no_journal();
     test_damage_is_found();
     test_sums_that_do_not_agree_are_found();
+    test_compact_goes_in_pieces();
     test_a_lock_of_somebody_else_is_waited_for_and_then_named();
     test_a_journal_of_version_1_is_read();
     test_an_older_journal_is_backed_up_and_migrated();

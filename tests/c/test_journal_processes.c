@@ -1,7 +1,7 @@
 /* Several processes on one journal: no budget is passed, the dead are buried, nothing half-done is seen. */
 #include "journal_fixture.h"
 
-static char place[64];
+static char place[128];
 
 static void fresh_place(void)
 {
@@ -39,13 +39,14 @@ static void reserve_many(unsigned number)
         while (n % 5 == 4 && counts[0] <= (int)n) loop_wait();
     }
     for (answered = false; counts[0] < EACH;) loop_wait();
+    if (harness_failed) counts[1] = -1000;
     if (write(results[1], &counts[1], sizeof counts[1]) < 0) abort();
     /* An end without a farewell: what was reserved is the living's to bury, once all have reserved. */
     char byte;
     fflush(stdout);
     close(end[1]);
     if (read(end[0], &byte, 1) != 0) abort();
-    _exit(harness_failed ? 1 : 0);
+    kill(getpid(), SIGKILL);
 }
 
 static void test_eight_processes_never_pass_a_limit(void)
@@ -68,7 +69,7 @@ static void test_eight_processes_never_pass_a_limit(void)
     for (unsigned i = 0; i < PROCESSES; i++) {
         int status;
         waitpid(children[i], &status, 0);
-        CHECK_INT(status, 0);
+        CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
     }
     close(end[0]);
     close(results[0]);
