@@ -19,7 +19,8 @@ local PREFIX <const> = "/v1"
 local LARGEST_BODY <const> = 1024 * 1024
 local LARGEST_REPLY <const> = 64 * 1024 * 1024
 local MOST_CLIENTS <const> = 128
-local CALL_TIMEOUT <const> = 30 -- seconds
+local CALL_TIMEOUT <const> = 120 -- seconds: some verbs ask a service
+local TRANSFER_TIMEOUT <const> = 30
 local QUESTION_TIMEOUT <const> = 5
 
 -- ---- errors as JSON, and back ------------------------------------------------------------------------------
@@ -140,7 +141,7 @@ function control.serve(options)
     path = options.path,
     max_body = LARGEST_BODY,
     max_connections = MOST_CLIENTS,
-    total_timeout = CALL_TIMEOUT,
+    total_timeout = TRANSFER_TIMEOUT,
     handler = function(request) return answer(verbs, request) end,
   }
 end
@@ -188,7 +189,7 @@ local function open_reply(reply, verb)
   return document.result
 end
 
---- The result of a verb, or its error raised. options.timeout: seconds (default 30).
+--- The result of a verb, or its error raised. options.timeout: seconds (default 120).
 function Client:call(verb, args, options)
   local timeout = options and options.timeout or CALL_TIMEOUT
   -- An empty table would be taken for a list.

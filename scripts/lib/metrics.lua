@@ -178,12 +178,20 @@ local function put_callbacks(page, data)
   page:histogram("perigee_callback_lag_seconds", "From the first callback of a job until its end was known.", receiver.lag)
 end
 
+-- Whatever else is wrong with it.
+local function is_stale(policy)
+  local stale = policy.state == "stale"
+  for _, schedule in ipairs(policy.schedules or {}) do stale = stale or schedule.stale end
+  return stale
+end
+
 local function put_policies(page, data)
-  local function states(state)
-    return rows(data.policies, function(policy) return { policy = policy.name }, policy.state == state and 1 or 0 end)
+  local function flags(is_set)
+    return rows(data.policies, function(policy) return { policy = policy.name }, is_set(policy) and 1 or 0 end)
   end
-  page:family("perigee_policy_paused", "gauge", "1: the policy rests, by hand or because it failed again and again.", states "paused")
-  page:family("perigee_policy_stale", "gauge", "1: the policy misses its own schedule.", states "stale")
+  page:family("perigee_policy_paused", "gauge", "1: the policy rests, by hand or because it failed again and again.",
+    flags(function(policy) return policy.state == "paused" end))
+  page:family("perigee_policy_stale", "gauge", "1: the policy misses its own schedule.", flags(is_stale))
   local nexts = {}
   for _, policy in ipairs(data.policies or {}) do
     for _, schedule in ipairs(policy.schedules or {}) do

@@ -21,6 +21,7 @@ local function data(changes)
     policies = {
       { name = "nightly", state = "active", schedules = { { name = "late", next = 1700003600 } } },
       { name = "bad\255name", state = "paused", schedules = {} },
+      { name = "slow", state = "failing", schedules = { { name = "late", stale = true } } },
     },
     lines = {
       { budget = "team", window = "day", currency = "CCD", limit = "5 CCD", spent = "1.5 CCD",
@@ -55,6 +56,8 @@ describe("the metrics", function()
     assert.equal(4, value("perigee_callback_lag_seconds_count", {}))
     assert.equal(1, value("perigee_policy_paused", { policy = "bad?name" }))
     assert.equal(0, value("perigee_policy_paused", { policy = "nightly" }))
+    assert.equal(1, value("perigee_policy_stale", { policy = "slow" }))
+    assert.equal(0, value("perigee_policy_stale", { policy = "nightly" }))
     assert.equal(1700003600, value("perigee_policy_next_run_seconds", { policy = "nightly", schedule = "late" }))
     assert.equal(12.5, value("perigee_service_unreachable_seconds", { service = "deai" }))
     assert.equal(0.025, value("perigee_journal_commit_seconds_sum", {}))
