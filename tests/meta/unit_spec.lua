@@ -2,6 +2,7 @@
 local helper = require "tests.helper"
 local lfs = require "lfs"
 local proc = require "perigee.proc"
+local spawn = require "tests.support.spawn"
 local program = assert(os.getenv "PERIGEE")
 
 local function read(path)
@@ -46,6 +47,28 @@ describe("the systemd unit", function()
       "StateDirectoryMode=0700", "LoadCredential=sxwl.token:/etc/perigee/sxwl.token" } do
       assert.truthy(text:find("\n" .. line .. "\n", 1, true), line)
     end
+  end)
+
+  it("starts the daemon with words that it knows, and reloads it so", function()
+    local root = helper.tmpdir()
+    lfs.mkdir(root .. "/policies")
+    local function words_of(setting)
+      local words = {}
+      local line = read("scripts/dist/perigee.service"):match("\n" .. setting .. "=/usr/local/bin/perigee ([^\n]+)")
+      for word in line:gmatch "%S+" do
+        words[#words + 1] = word:gsub("^%${STATE_DIRECTORY}$", root .. "/state"):gsub("^/etc/perigee", root):gsub(":9464$", ":0")
+      end
+      return words
+    end
+    local child <close> = spawn.start(words_of "ExecStart")
+    helper.eventually(function() return require("perigee.control").reach(root .. "/state") end, 20)
+
+    local reload = spawn.run(words_of "ExecReload")
+
+    assert.equal(0, reload.status, reload.stderr)
+    assert.equal("the policies were read again: none\n", reload.stdout)
+    child:kill "TERM"
+    assert.equal(0, child:wait().status)
   end)
 
   it("is understood by systemd without a word" .. (has_systemd and "" or " (needs systemd-analyze)"), function()
