@@ -92,8 +92,8 @@ describe("a job whose process has died", function()
   end)
 
   it("between the answer and writing it down is running", function()
-    assert.equal("succeeded\t1\t1\ttrue\nsettled:0.4 CNY\n", left [[
-      create() permit("intent", "created") row { submitting } finish() print(permits "abcdef123456")
+    assert.equal("succeeded\t1\t1\ttrue\nsettled:0.4 CNY\njob.adopted job.succeeded\n", left [[
+      create() permit("intent", "created") row { submitting } finish() print(permits "abcdef123456") print(said())
     ]])
   end)
 

@@ -89,6 +89,22 @@ describe("a create without an answer", function()
     assert.equal("unknown\t0\nsucceeded\t1\n", out)
   end)
 
+  it("is not given up while the list cannot be read", function()
+    local out = play([[
+      local handle = world.world.handle
+      world.world.handle = function(self, request, now)
+        if request.method == "GET" then return { drop = "before" } end
+        return handle(self, request, now)
+      end
+      local id = submit { on_unknown = "fail" }
+      print(wait(id, 3600).state)
+      world.world.handle = handle
+      print(wait(id, 3600).state)
+    ]], {faults = NEVER_THERE})
+
+    assert.equal("unknown\nfailed\n", out)
+  end)
+
   it("fails with on_unknown = fail, and its money stays held as unknown", function()
     local out = play([[
       local id = submit { on_unknown = "fail", retry = { attempts = 5 } }
