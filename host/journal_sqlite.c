@@ -77,6 +77,7 @@ static struct sqlite_engine *of(struct journal_engine *engine)
 
 static int engine_begin(struct journal_engine *base, bool writes, struct err *err)
 {
+    if (writes && sqlite_file_check(of(base), err) < 0) return -1;
     errno = 0; /* what stands there when the batch fails is of the batch */
     return sqlite_exec(of(base), writes ? "BEGIN IMMEDIATE" : "BEGIN", err);
 }

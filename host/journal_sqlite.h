@@ -24,8 +24,9 @@ struct sqlite_statement {
 struct sqlite_engine {
     struct journal_engine base;
     struct journal_process self;
-    char *directory; /* as given; ":memory:" */
-    char *path;      /* of the file, once open */
+    char *directory;        /* as given; ":memory:" */
+    char *path;             /* of the file, once open */
+    uint64_t device, inode; /* the file that is open */
     sqlite3 *db;
     bool left; /* process.leave was called: whoever goes on writing is entered anew */
     uint64_t busy_since_ns, busy_limit_ms;
@@ -53,6 +54,9 @@ int sqlite_fail_errno(struct sqlite_engine *engine, struct err *err, int error);
 /* Makes directory and file if they are not there, with modes 0700 and 0600, and fills engine->path.  A file
  * that is a link, that others own or that has another name too is refused. */
 int sqlite_file_prepare(struct sqlite_engine *engine, struct err *err);
+
+/* 0 while the path still leads to the file that was opened. */
+int sqlite_file_check(struct sqlite_engine *engine, struct err *err);
 
 /* A copy of the open journal in a new file of mode 0600, synced; *bytes gets its size. */
 int sqlite_file_backup(struct sqlite_engine *engine, const char *path, int64_t *bytes, struct err *err);

@@ -37,6 +37,10 @@ static const struct trouble trouble_open = {"journal_open", "it cannot be opened
 static const struct trouble trouble_io = {"journal_io", "the disk reports an error",
                                           "look at the system's log; the next call opens it anew"};
 
+static const struct trouble trouble_moved = {
+    "journal_io", "it was removed or replaced while it was open",
+    "nothing of this call was recorded; the next call opens what is there now"};
+
 static const struct trouble *of_errno(int error)
 {
     if (error == ENOSPC || error == EDQUOT || error == EFBIG) return &trouble_full;
@@ -127,8 +131,9 @@ static int refuse(struct err *err, const char *path, const char *what)
 }
 
 /* The file must be ours alone: whoever else can write it decides what this program pays for. */
-static int check_file(const char *path, int fd, struct err *err)
+static int check_file(struct sqlite_engine *engine, int fd, struct err *err)
 {
+    const char *path = engine->path;
     struct stat st;
     if (fstat(fd, &st) != 0) return refuse(err, path, strerror(errno));
     if (S_ISLNK(st.st_mode))
@@ -141,6 +146,8 @@ static int check_file(const char *path, int fd, struct err *err)
         return refuse(err, path, what);
     }
     if (st.st_nlink > 1) return refuse(err, path, "it has a second name (a hard link); remove the other one");
+    engine->device = st.st_dev;
+    engine->inode = st.st_ino;
     if ((st.st_mode & 077) == 0) return 0;
     /* The descriptor stands for the file itself, whatever the name leads to by now. */
     char self[40];
@@ -185,10 +192,20 @@ int sqlite_file_prepare(struct sqlite_engine *engine, struct err *err)
     else if ((fd = open_or_make(folder)) < 0)
         rc = sqlite_fail_errno(engine, err, errno);
     else
-        rc = check_file(engine->path, fd, err);
+        rc = check_file(engine, fd, err);
     if (fd >= 0) close(fd);
     close(folder);
     return rc;
+}
+
+/* SQLite would go on writing into a file that has lost its name, and all of it would be gone at the end. */
+int sqlite_file_check(struct sqlite_engine *engine, struct err *err)
+{
+    struct stat st;
+    if (!engine->path ||
+        (stat(engine->path, &st) == 0 && st.st_dev == engine->device && st.st_ino == engine->inode))
+        return 0;
+    return fail(engine, err, &trouble_moved, "its name is gone, or another file's");
 }
 
 int64_t sqlite_file_bytes(struct sqlite_engine *engine)

@@ -31,7 +31,7 @@ function upkeep.look(context)
   if last and last <= now and now - last < DAY then return false end
   context.call("store.set", { space = SPACE, name = NAME, value = ("%d"):format(now) })
   local swept = attempt("sweep", context.sweep)
-  local jobs, gone = 0, nil
+  local jobs, gone = 0
   repeat -- in pieces: other calls of the journal get their turn between
     local rows = attempt("compact", context.call, "journal.compact", { keep_days = KEEP_DAYS })
     gone = rows and rows[1] or {}

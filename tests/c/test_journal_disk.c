@@ -331,6 +331,25 @@ static void test_a_file_that_is_no_journal(void)
     close_journal();
 }
 
+static void test_a_file_that_loses_its_name_is_noticed(void)
+{
+    char aside[200];
+    fresh_place();
+    snprintf(aside, sizeof aside, "%s.aside", file);
+    open_journal(place);
+    put_value("v");
+    CHECK_INT(rename(file, aside), 0);
+    put_value("lost");
+    CHECK_STR(failure.code, "journal_io");
+    CHECK(strstr(failure.message, "removed or replaced") != NULL);
+    CHECK_INT(rename(aside, file), 0); /* as a backup that is put back */
+    ASK("store.get", "space", "s", "name", "n", NULL);
+    CHECK_STR(text_of(0, "value"), "v");
+    put_value("again");
+    CHECK_INT(failure.kind, 0);
+    close_journal();
+}
+
 static void fill_and_die(void *arg)
 {
     open_journal(place);
@@ -562,6 +581,7 @@ int main(void)
     test_the_file_is_for_its_owner_alone();
     test_another_file_in_its_place_is_refused();
     test_a_file_that_is_no_journal();
+    test_a_file_that_loses_its_name_is_noticed();
     test_damage_is_found();
     test_sums_that_do_not_agree_are_found();
     test_compact_goes_in_pieces();
