@@ -27,8 +27,8 @@ local function is_shared()
   return engine ~= "memory"
 end
 
--- The journal's lock, and the note of its last holder.
-local function take(name)
+-- One lock of the journal, and the note of its last holder.
+local function take_one(name)
   local pause, waited = FIRST_PAUSE, 0
   while true do
     -- A cancel must not come between the taking and the knowing of it.
@@ -41,6 +41,12 @@ local function take(name)
     task.sleep(nap)
     pause, waited = math.min(pause * PAUSE_FACTOR, LAST_PAUSE), waited + nap
   end
+end
+
+-- Who waits stands in the door: a process that wants the lock back at once, again and again, comes after him.
+local function take(name)
+  local door <close> = take_one("next|" .. name) -- luacheck: ignore 211
+  return take_one(name)
 end
 
 local function take_if_shared(name)

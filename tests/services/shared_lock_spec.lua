@@ -137,6 +137,26 @@ describe("two processes on one account", function()
     assert.equal('"estimated"\n"done"\n', first:wait().stdout, first:output "stderr")
   end)
 
+  it("get their turn also while the other wants the key again and again", function()
+    local world = open_world()
+    finally(function() world.emulator:close() end)
+    local first = child(world, [[
+      local stop = task.spawn(wait_for, "stop")
+      task.map({ 1, 2, 3, 4 }, function(i)
+        while stop:status() ~= "done" do client:estimate_inference { jobID = jobID, data_path = paths.a1 } end
+      end)
+    ]])
+    helper.eventually(function() return world.emulator.ledger:calls("deai", "estimate_inference") > 20 end)
+
+    local second = child(world, "client:estimate_inference { jobID = jobID, data_path = paths.b1 } tell 'had its turn'")
+    local in_time = second:read_until("had its turn", 5)
+    go(world, "stop")
+
+    assert.is_true(in_time)
+    assert.equal(0, second:wait().status)
+    assert.equal(0, first:wait().status, first:output "stderr")
+  end)
+
   it("let a key rest that the other has left in doubt", function()
     local world = open_world "deai.estimate_inference:drop_after=#1"
     finally(function() world.emulator:close() end)
