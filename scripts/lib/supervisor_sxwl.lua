@@ -8,6 +8,7 @@ local amount = require "perigee.amount"
 local clock = require "perigee.core.task"
 local core = require "perigee.core.ops"
 local errors = require "perigee.error"
+local flows = require "perigee.sxwl_flows"
 local json = require "perigee.json"
 local price = require "perigee.sxwl_price"
 local service = require "perigee.service"
@@ -78,6 +79,7 @@ function driver:price(_, fields, limits)
     denied("no_price", ('what a job on %s costs is not known: put prices = {["%s"] = "7 CNY/h"} into the configuration'):format(
       tostring(exact.gpuType), tostring(exact.gpuType)))
   end
+  flows.check_gpu_type(self.client, exact.gpuType, "jobs.submit")
   local all = {}
   for name, value in pairs(fields) do all[name] = value end
   local why = "as its spec says"

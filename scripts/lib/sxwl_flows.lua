@@ -144,8 +144,8 @@ local function near_names(name, names)
   return #near > 0 and near or names
 end
 
--- A type that nobody has would stay "working" for ever.
-local function check_gpu_type(client, name)
+--- Raises `invalid` for a GPU type that is not offered: nobody would ever run the job, and it would stay "working".
+function flows.check_gpu_type(client, name, where)
   local names = types_on_offer(client)
   if not names or #names == 0 then return end
   for _, other in ipairs(names) do
@@ -154,7 +154,7 @@ local function check_gpu_type(client, name)
   error(errors.new {
     kind = "invalid", code = "gpu_type", service = "sxwl", operation = "create_job", outcome = "none",
     retryable = false, near = near_names(name, names),
-    message = ("sxwl.run: gpuType %q is not offered; there is %s"):format(name, table.concat(near_names(name, names), ", ")),
+    message = ("%s: gpuType %q is not offered; there is %s"):format(where, name, table.concat(near_names(name, names), ", ")),
   }, 0)
 end
 
@@ -348,7 +348,7 @@ end
 
 local function run_once(client, fields, options, attempt)
   local given = core.check("sxwl", "create_job", fields, { partial = true, name = "sxwl.run" })
-  if given.gpuType then check_gpu_type(client, given.gpuType) end
+  if given.gpuType then flows.check_gpu_type(client, given.gpuType, "sxwl.run") end
   local exact = core.check("sxwl", "create_job", bounded(client, fields, options), { name = "sxwl.run" })
   local default = exact.stopTime and math.max(WAIT_TIMEOUT, exact.stopTime * 60 + AFTER_STOP) or WAIT_TIMEOUT
   local registration <close>, bell = with_callback(client, exact, options) -- luacheck: ignore 211

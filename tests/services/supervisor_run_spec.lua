@@ -43,6 +43,18 @@ describe("a supervised job of SXWL", function()
       .. '{["NVIDIA-GeForce-RTX-4090"] = "7 CNY/h"} into the configuration\n' .. "0\tjob.submitted job.denied\n", out)
   end)
 
+  it("fails before anything is sent for a GPU type that the service does not offer, naming those it does", function()
+    local out = play([[
+      clients.sxwl.prices["NVIDIA-GeForce-RTX-3091"] = clients.sxwl.prices[spec.gpuType]
+      local job = wait(submit({}, { gpuType = "NVIDIA-GeForce-RTX-3091" }))
+      print(job.state, job.error.kind, job.reason)
+      print(created())
+    ]])
+
+    assert.equal('failed\tinvalid\tjobs.submit: gpuType "NVIDIA-GeForce-RTX-3091" is not offered; there is '
+      .. "NVIDIA-GeForce-RTX-3090, NVIDIA-GeForce-RTX-4090\n0\n", out)
+  end)
+
   it("is denied when one minute is above max_cost", function()
     local out = play([[
       local job = wait(submit { max_cost = "0.05 CNY" })

@@ -57,7 +57,7 @@ function stage.open(options)
     deai = self.world:deai {},
   }
   local env = setmetatable({}, {__index = _G})
-  self.env = env
+  self.env, env.clients = env, clients
   words(self, env)
   local function start()
     self.sup = supervisor.new(merged({
