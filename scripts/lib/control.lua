@@ -6,6 +6,7 @@
 -- an error object again at the other end.  Who may connect is the socket's matter (host/server_listen.c).
 
 local errors = require "perigee.error"
+local fs = require "perigee.fs"
 local http = require "perigee.http"
 local json = require "perigee.json"
 local log = require "perigee.log"
@@ -21,7 +22,7 @@ local LARGEST_REPLY <const> = 64 * 1024 * 1024
 local MOST_CLIENTS <const> = 128
 local CALL_TIMEOUT <const> = 120 -- seconds: some verbs ask a service
 local TRANSFER_TIMEOUT <const> = 30
-local QUESTION_TIMEOUT <const> = 5
+local QUESTION_TIMEOUT <const> = 3
 
 -- ---- errors as JSON, and back ------------------------------------------------------------------------------
 
@@ -206,14 +207,28 @@ function Client:verbs()
   return open_reply(request(self.path, "GET", PREFIX, nil, QUESTION_TIMEOUT), "what it can do").verbs
 end
 
---- A client of the daemon that runs on this state directory, or nil if none does.
+-- Nobody can be connected to: because there is nobody, or because it is not ours to look.
+local function check_rights(path)
+  local ok, err = pcall(fs.stat, path)
+  if ok or err.code ~= "EACCES" then return end
+  error(errors.new { kind = "unavailable", code = "not_yours", message = ("%s belongs to another user"):format(path),
+    hint = "Use the user of the daemon, or root." }, 0)
+end
+
+--- A client of the daemon that runs on this state directory, or nil if none does. Raises kind `unavailable` where that
+--- cannot be found out: the directory is another user's (not_yours), or the daemon does not answer (daemon_stuck).
 function control.reach(directory)
   if directory == ":memory:" then return nil end
   local client = setmetatable({ path = directory .. "/" .. control.SOCKET }, Client)
   local ok, err = pcall(client.verbs, client)
   if ok then return client end
-  if errors.is(err, "network") and err.outcome == "none" then return nil end
-  error(err, 0)
+  if errors.is(err, "network") and err.outcome == "none" then return check_rights(client.path) end
+  if not errors.is(err, "timeout") then error(err, 0) end
+  error(errors.new {
+    kind = "unavailable", code = "daemon_stuck",
+    message = ("a daemon listens on %s, and has not answered within %d s"):format(client.path, QUESTION_TIMEOUT),
+    hint = "It is stopped, or stuck: kill -USR1 makes it log what each of its tasks waits for.",
+  }, 0)
 end
 
 return control

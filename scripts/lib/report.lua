@@ -147,7 +147,8 @@ local function paragraph(lines, label, text)
 end
 
 -- Codes of errors that are no fault at a line of the script.
-local no_line = { missing_credentials = true, config = true, usage = true }
+local no_line = { missing_credentials = true, config = true, usage = true, daemon_stuck = true, daemon_lost = true,
+  not_yours = true }
 
 --- Where the error began, if that was in another task, and how it came to the script's end.
 local function frames(traceback, origin)

@@ -94,6 +94,21 @@ describe("a command to the daemon", function()
     assert.truthy(result.stderr:find("p.lua:3: unknown field cronn", 1, true))
   end))
 
+  it("says of a daemon that does not answer what is the matter, and what to do", function()
+    local child <close> = spawn.start { "daemon", "--state", directory }
+    helper.eventually(function() return control.reach(directory) end, 20)
+    child:kill "STOP"
+
+    local result = perigee "status"
+
+    child:kill "CONT"
+    assert.equal(1, result.status)
+    assert.truthy(result.stderr:find("a daemon listens on " .. directory .. "/control.sock, and has not answered", 1, true))
+    assert.truthy(result.stderr:find("kill -USR1", 1, true))
+    assert.is_nil(result.stderr:find("traceback", 1, true))
+    child:kill "KILL"
+  end)
+
   it("refuses a level that is none, and words that are missing or too many, before it asks anybody", function()
     for _, words in ipairs { { "log-level", "loud" }, { "pause" }, { "status", "now" }, { "approve", "a", "b" } } do
       assert.equal(2, perigee(table.unpack(words)).status)
