@@ -2,6 +2,7 @@
 -- Control socket, callbacks, admin server, messages, the service manager's watchdog: opened after the policies are
 -- loaded, closed last. Each is a module of its own that knows nothing of the daemon; here they are given what they need.
 
+local errors = require "perigee.error"
 local journal = require "perigee.core.journal"
 local notify = require "perigee.notify"
 local supervisor = require "perigee.supervisor"
@@ -69,11 +70,22 @@ local function ping()
   journal.call("store.get", { space = "perigee.daemon", name = "ping" })
 end
 
+-- An address that cannot be had is told with the option that named it.
+local function opened(option, f, ...)
+  local ok, err = pcall(f, ...)
+  if ok then return end
+  if errors.is(err) then
+    err.message = ("%s: %s"):format(option, err.message)
+    err.hint = "Name another address, or end the program that listens there."
+  end
+  error(err, 0)
+end
+
 --- Opens what settings ask for (perigee.daemon_settings); daemon: perigee.daemon.
 function doors.open(settings, daemon)
   open_control(settings, daemon)
-  open_callbacks(settings, daemon)
-  open_admin(settings, daemon)
+  opened("listen", open_callbacks, settings, daemon)
+  opened("admin-listen", open_admin, settings, daemon)
   notify.start { policies = daemon.notify_of }
   daemon.subscribe(notify.event)
   task.detach(systemd.feed, ping)

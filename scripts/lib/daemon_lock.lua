@@ -37,7 +37,13 @@ end
 --- Takes the lock of the state directory, which is made if it is not there; a value for a <close> variable. Raises, naming
 --- the holder, if another daemon has it.
 function daemon_lock.take(directory)
-  fs.mkdir(directory, { mode = "0700" })
+  local made, problem = pcall(fs.mkdir, directory, { mode = "0700" })
+  if not made then
+    if errors.is(problem, "unavailable") then
+      problem.message, problem.code = "the state directory: " .. problem.message, "config"
+    end
+    error(problem, 0)
+  end
   local ok, lock = pcall(file_lock.take, directory .. "/daemon.lock")
   if not ok then
     if not errors.is(lock, "unavailable") or lock.code ~= "locked" then error(lock, 0) end

@@ -133,6 +133,24 @@ describe("perigee daemon", function()
     assert.same({ "ticker", "other", "team 6 CCD", "policy other 3 CNY" }, seen())
   end)
 
+  it("says which address it cannot have, and which state directory it cannot make", function()
+    local world = new_world()
+    local server = require("perigee.http").serve { handler = function() return { status = 200 } end }
+    finally(function()
+      world:close()
+      server:close()
+    end)
+    local taken = world:run("daemon", "--admin-listen", (server.url:match "//(.-)/?$"))
+    world.state = "/proc/none"
+    local nowhere = world:run "daemon"
+
+    assert.equal(1, taken.status)
+    assert.matches("admin-listen: cannot listen on 127.0.0.1", taken.stderr, 1, true)
+    assert.matches("Name another address", taken.stderr, 1, true)
+    assert.equal(3, nowhere.status)
+    assert.matches("the state directory: cannot make", nowhere.stderr, 1, true)
+  end)
+
   it("pauses and resumes a policy by its commands", function()
     local world = new_world()
     world:start { world:policy("ticker", TICKER) }
