@@ -1,7 +1,7 @@
 -- journal_cases.lua - what the verbs of docs/journal.md do, as cases that every engine has to pass.
 --
--- Returns { {name, function(j)}, … } in order; those about money are in journal_money_cases.lua.  journal_child.lua runs them in a process of their own, on the state
--- directory that it was started with; j has call, id, refused, job and line.
+-- Returns { {name, function(j)}, … } in order; those about money are in journal_money_cases.lua.  journal_child.lua runs
+-- them in a process of their own, on the state directory that it was started with; j has call, id, refused, job, line.
 local assert = require "luassert"
 
 local cases = {}
