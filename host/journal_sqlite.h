@@ -160,6 +160,13 @@ int sqlite_line_write(struct sqlite_call *call, const struct record *line, const
 int sqlite_line_base(struct sqlite_call *call, const struct record *line, enum journal_bucket bucket,
                      const char *amount);
 
+/* Daily totals (journal_sqlite_report.c): a settled permit, named :permit, begins or ceases to count; those
+ * of the table `chosen` are about to go; days that do not agree with their permits are problems. */
+int sqlite_daily_add(struct sqlite_call *call);
+int sqlite_daily_take(struct sqlite_call *call);
+int sqlite_daily_retire(struct sqlite_call *call);
+int sqlite_daily_verify(struct sqlite_call *call);
+
 int sqlite_job_submit(struct sqlite_call *call);
 int sqlite_job_get(struct sqlite_call *call);
 int sqlite_job_list(struct sqlite_call *call);

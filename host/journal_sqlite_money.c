@@ -1,4 +1,4 @@
-/* journal_sqlite_money.c - the lines of budgets, and what reports say. */
+/* journal_sqlite_money.c - the lines of budgets: what is held, unknown and spent in each window. */
 #include <stdio.h>
 #include <string.h>
 
@@ -91,64 +91,4 @@ int sqlite_line_base(struct sqlite_call *call, const struct record *line, enum j
                           ? "UPDATE lines SET base_spent = amount_plus(base_spent, :l_amount)" LINE_IS
                           : "UPDATE lines SET base_unknown = amount_plus(base_unknown, :l_amount)" LINE_IS,
                       NULL);
-}
-
-/* ---- reports ------------------------------------------------------------------------------------------ */
-
-/* What the permits that are there and the daily totals of those that are gone have in common. The currency of
- * a permit is that of its amount, and of its price while nothing is held. */
-#define ENTRIES                                                                                              \
-    "WITH entries(at, job, policy, tags, service, operation, currency, held, unknown, spent, derived,"       \
-    " presumed, permits) AS ("                                                                               \
-    "SELECT reserved_at, job, policy, tags, service, operation, amount_currency(coalesce(amount, price)),"   \
-    " iif(bucket = 'held', amount, NULL), iif(bucket = 'unknown', amount, NULL),"                            \
-    " iif(bucket = 'spent', amount, NULL), iif(bucket = 'spent' AND derived, amount, NULL),"                 \
-    " iif(bucket = 'spent' AND presumed, amount, NULL), 1 FROM permits"                                      \
-    " WHERE state <> 'released' AND reserved_at >= :from AND reserved_at < :to "                             \
-    "UNION ALL SELECT day * 86400000, NULL, nullif(policy, ''), nullif(tags, ''), service, operation,"       \
-    " nullif(currency, ''), NULL, NULL, spent, derived, presumed, permits FROM daily"                        \
-    " WHERE day * 86400000 >= :from AND day * 86400000 < :to)"
-#define SUMS                                                                                                 \
-    " AS \"group\", currency, amount_total(currency, held) AS held,"                                         \
-    " amount_total(currency, unknown) AS unknown, amount_total(currency, spent) AS spent,"                   \
-    " amount_total(currency, derived) AS derived, amount_total(currency, presumed) AS presumed,"             \
-    " sum(permits) AS permits FROM entries"
-#define GROUPED " GROUP BY 1, 2 HAVING currency IS NOT NULL ORDER BY 1, 2"
-
-int sqlite_spend_report(struct sqlite_call *call)
-{
-    static const char *const texts[][2] = {
-        {"total", ENTRIES "SELECT NULL" SUMS GROUPED},
-        {"policy", ENTRIES "SELECT policy" SUMS GROUPED},
-        {"job", ENTRIES "SELECT job" SUMS GROUPED},
-        {"service", ENTRIES "SELECT service" SUMS GROUPED},
-        {"operation", ENTRIES "SELECT operation" SUMS GROUPED},
-        {"day", ENTRIES "SELECT date(at / 1000, 'unixepoch')" SUMS GROUPED},
-        {"tag",
-         ENTRIES "SELECT t.value" SUMS " JOIN json_each(iif(json_valid(tags), tags, '[]')) AS t" GROUPED},
-    };
-    const char *by = record_text(call->in, "by");
-    sqlite_more_integer(call, "from", record_integer(call->in, "since"));
-    sqlite_more_integer(call, "to",
-                        record_type(call->in, "until") == RECORD_NONE ? INT64_MAX
-                                                                      : record_integer(call->in, "until"));
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-        if (strcmp(texts[i][0], by) == 0) return sqlite_rows(call, texts[i][1], call->out);
-    return 0;
-}
-
-int sqlite_ratio_list(struct sqlite_call *call)
-{
-    return sqlite_rows(
-        call,
-        "WITH entries(service, model, currency, count, estimate, actual) AS ("
-        "SELECT service, coalesce(model, ''), amount_currency(amount), 1, price, amount"
-        " FROM permits WHERE state = 'settled' AND bucket = 'spent' AND NOT derived"
-        " AND amount_currency(amount) = amount_currency(price)"
-        " UNION ALL SELECT service, model, currency, count, estimate, actual FROM ratios)"
-        "SELECT service, nullif(model, '') AS model, currency, sum(count) AS count,"
-        " amount_total(currency, estimate) AS estimate, amount_total(currency, actual) AS actual"
-        " FROM entries GROUP BY service, entries.model, currency"
-        " ORDER BY service, entries.model, currency",
-        call->out);
 }

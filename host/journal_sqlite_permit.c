@@ -154,6 +154,8 @@ int sqlite_permit_change(struct sqlite_call *call, const struct record *permit,
     if (!amount) amount = record_text(permit, "price");
     if (journal_bucket_parse(change->bucket) == JOURNAL_NONE) amount = NULL;
     if (rebook(call, permit, change, amount) < 0) return -1;
+    sqlite_more_field(call, "permit", permit, "number");
+    if (strcmp(record_text(permit, "state"), "settled") == 0 && sqlite_daily_take(call) < 0) return -1;
     const char *entered = journal_permit_time(change->state);
     bool entering = strcmp(record_text(permit, "state"), change->state) != 0;
     sqlite_more_text(call, "new_state", change->state);
@@ -163,17 +165,18 @@ int sqlite_permit_change(struct sqlite_call *call, const struct record *permit,
     sqlite_more_text(call, "entered", entering && entered ? entered : "");
     sqlite_more_integer(call, "new_derived", change->derived);
     sqlite_more_integer(call, "new_presumed", change->presumed);
-    sqlite_more_field(call, "permit", permit, "number");
-    return sqlite_run(call,
-                      "UPDATE permits SET state = :new_state, bucket = :new_bucket, amount = :new_amount,"
-                      " derived = :new_derived, presumed = :new_presumed,"
-                      " remote_id = coalesce(:new_remote_id, remote_id),"
-                      " sent_at = iif(:entered = 'sent_at', :now, sent_at),"
-                      " answered_at = iif(:entered = 'answered_at', :now, answered_at),"
-                      " ended_at = CASE WHEN :entered = 'ended_at' THEN :now"
-                      "  WHEN :new_state IN ('settled', 'released') THEN ended_at END"
-                      " WHERE number = :permit",
-                      NULL);
+    if (sqlite_run(call,
+                   "UPDATE permits SET state = :new_state, bucket = :new_bucket, amount = :new_amount,"
+                   " derived = :new_derived, presumed = :new_presumed,"
+                   " remote_id = coalesce(:new_remote_id, remote_id),"
+                   " sent_at = iif(:entered = 'sent_at', :now, sent_at),"
+                   " answered_at = iif(:entered = 'answered_at', :now, answered_at),"
+                   " ended_at = CASE WHEN :entered = 'ended_at' THEN :now"
+                   "  WHEN :new_state IN ('settled', 'released') THEN ended_at END"
+                   " WHERE number = :permit",
+                   NULL) < 0)
+        return -1;
+    return strcmp(change->state, "settled") == 0 ? sqlite_daily_add(call) : 0;
 }
 
 int sqlite_permit_move(struct sqlite_call *call)

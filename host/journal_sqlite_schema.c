@@ -40,10 +40,11 @@ static const char money_1[] =
     " currency TEXT NOT NULL, held TEXT NOT NULL, unknown TEXT NOT NULL, spent TEXT NOT NULL,"
     " base_unknown TEXT, base_spent TEXT, changed_at INTEGER NOT NULL,"
     " UNIQUE(budget, window, number, currency)) STRICT;"
-    "CREATE TABLE daily(day INTEGER NOT NULL, service TEXT NOT NULL, operation TEXT NOT NULL,"
+    "CREATE TABLE daily(live INTEGER NOT NULL, day INTEGER NOT NULL, service TEXT NOT NULL, operation TEXT "
+    "NOT NULL,"
     " policy TEXT NOT NULL, tags TEXT NOT NULL, currency TEXT NOT NULL, spent TEXT, derived TEXT,"
     " presumed TEXT, permits INTEGER NOT NULL,"
-    " UNIQUE(day, service, operation, policy, tags, currency)) STRICT;"
+    " UNIQUE(live, day, service, operation, policy, tags, currency)) STRICT;"
     "CREATE TABLE ratios(service TEXT NOT NULL, model TEXT NOT NULL, currency TEXT NOT NULL,"
     " count INTEGER NOT NULL, estimate TEXT NOT NULL, actual TEXT NOT NULL,"
     " UNIQUE(service, model, currency)) STRICT;";

@@ -38,6 +38,21 @@ static void sql_amount_plus(sqlite3_context *ctx, int n, sqlite3_value **args)
     }
 }
 
+/* amount_less(a, b) -> what is left of a; NULL counts as nothing. */
+static void sql_amount_less(sqlite3_context *ctx, int n, sqlite3_value **args)
+{
+    (void)n;
+    const char *a = (const char *)sqlite3_value_text(args[0]), *b = (const char *)sqlite3_value_text(args[1]);
+    struct amount sum;
+    if (!b) {
+        sqlite3_result_value(ctx, args[0]);
+    } else if (!a || amount_parse(&sum, a, strlen(a), NULL, NULL) < 0 || !journal_sum_add(&sum, b, -1)) {
+        sqlite3_result_error(ctx, "amounts cannot be subtracted", -1);
+    } else {
+        result_amount(ctx, &sum);
+    }
+}
+
 struct total {
     bool begun, wrong;
     struct amount sum;
@@ -71,16 +86,25 @@ static void sql_amount_total(sqlite3_context *ctx)
 
 int sqlite_functions(struct sqlite_engine *engine, struct err *err)
 {
+    static const struct {
+        const char *name;
+        int args;
+        void (*function)(sqlite3_context *, int, sqlite3_value **);
+        void (*step)(sqlite3_context *, int, sqlite3_value **);
+        void (*final)(sqlite3_context *);
+    } functions[] = {
+        {"amount_currency", 1, sql_amount_currency, NULL, NULL},
+        {"amount_plus", 2, sql_amount_plus, NULL, NULL},
+        {"amount_less", 2, sql_amount_less, NULL, NULL},
+        {"amount_total", 2, NULL, sql_amount_step, sql_amount_total},
+    };
     int flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY;
-    int rc = sqlite3_create_function_v2(engine->db, "amount_currency", 1, flags, NULL, sql_amount_currency,
-                                        NULL, NULL, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_create_function_v2(engine->db, "amount_plus", 2, flags, NULL, sql_amount_plus, NULL,
-                                        NULL, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_create_function_v2(engine->db, "amount_total", 2, flags, NULL, NULL, sql_amount_step,
-                                        sql_amount_total, NULL);
-    return rc == SQLITE_OK ? 0 : sqlite_fail(engine, err);
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++)
+        if (sqlite3_create_function_v2(engine->db, functions[i].name, functions[i].args, flags, NULL,
+                                       functions[i].function, functions[i].step, functions[i].final,
+                                       NULL) != SQLITE_OK)
+            return sqlite_fail(engine, err);
+    return 0;
 }
 
 /* ---- prepared statements ------------------------------------------------------------------------------ */

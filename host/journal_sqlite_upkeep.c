@@ -98,7 +98,8 @@ int sqlite_journal_verify(struct sqlite_call *call)
     if (run_check(call, "SELECT 'a record of ' || \"table\" || ' belongs to none of ' || parent AS problem"
                         " FROM pragma_foreign_key_check") < 0)
         return -1;
-    return run_check(call, check_lines) < 0 || run_check(call, check_states) < 0 ? -1 : 0;
+    if (run_check(call, check_lines) < 0 || run_check(call, check_states) < 0) return -1;
+    return sqlite_daily_verify(call);
 }
 
 /* ---- export and backup -------------------------------------------------------------------------------- */
@@ -155,17 +156,6 @@ int sqlite_journal_backup(struct sqlite_call *call)
 
 /* The permits of :chosen, a temporary table of numbers, become totals. */
 static const char *const fold[] = {
-    "INSERT INTO daily(day, service, operation, policy, tags, currency, spent, derived, presumed, permits)"
-    " SELECT reserved_at / 86400000, service, operation, coalesce(policy, ''), coalesce(tags, ''),"
-    " coalesce(amount_currency(coalesce(amount, price)), ''),"
-    " amount_total(amount_currency(amount), iif(bucket = 'spent', amount, NULL)),"
-    " amount_total(amount_currency(amount), iif(bucket = 'spent' AND derived, amount, NULL)),"
-    " amount_total(amount_currency(amount), iif(bucket = 'spent' AND presumed, amount, NULL)), count(*)"
-    " FROM permits WHERE number IN (SELECT number FROM chosen) AND state <> 'released'"
-    " GROUP BY 1, 2, 3, 4, 5, 6"
-    " ON CONFLICT DO UPDATE SET spent = amount_plus(spent, excluded.spent),"
-    " derived = amount_plus(derived, excluded.derived), presumed = amount_plus(presumed, excluded.presumed),"
-    " permits = permits + excluded.permits",
     "INSERT INTO ratios(service, model, currency, count, estimate, actual)"
     " SELECT service, coalesce(model, ''), amount_currency(amount), count(*),"
     " amount_total(amount_currency(amount), price), amount_total(amount_currency(amount), amount) FROM "
@@ -193,6 +183,7 @@ static const char choose_jobs[] =
 
 static int fold_permits(struct sqlite_call *call, int64_t *gone)
 {
+    if (sqlite_daily_retire(call) < 0) return -1;
     for (size_t i = 0; i < sizeof fold / sizeof fold[0]; i++)
         if (sqlite_run(call, fold[i], gone) < 0) return -1;
     return 0;

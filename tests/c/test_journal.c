@@ -124,6 +124,51 @@ static void test_reports_add_up_exactly(void)
     close_journal();
 }
 
+/* All rows in one text. */
+static const char *report(const char *by, const char *since)
+{
+    static char text[2][2000];
+    static int next;
+    char *out = text[next++ % 2];
+    size_t n = 0;
+    out[0] = '\0';
+    ASK("spend.report", "by", by, "since", since, NULL);
+    for (size_t i = 0; i < rows.count && n < 1500; i++)
+        n += (size_t)snprintf(
+            out + n, 2000 - n, "%s: held %s unknown %s spent %s derived %s presumed %s %lld\n",
+            text_of(i, "group"), text_of(i, "held"), text_of(i, "unknown"), text_of(i, "spent"),
+            text_of(i, "derived"), text_of(i, "presumed"), (long long)number_of(i, "permits"));
+    return out;
+}
+
+/* A report of whole days reads daily totals, one that begins within a day reads permits. */
+static void test_daily_totals_agree_with_permits(void)
+{
+    static const char *const ways[][2] = {{"settled", "spent"}, {"unknown", "unknown"}, {"created", "held"},
+                                          {"settled", "spent"}, {"released", "none"},   {"unknown", "spent"},
+                                          {"settled", "spent"}};
+    static const char *const views[] = {"total", "policy", "tag", "day", "service", "operation"};
+    begin();
+    for (unsigned n = 1; n <= 20; n++) {
+        char amount[24];
+        RESERVE(n, n % 7 ? "0.3 CCD" : NULL, "policy", n % 3 ? "p" : NULL, "tags", n % 2 ? "[\"x\"]" : NULL,
+                NULL);
+        ask("permit.intent", "intent", intent(n), NULL);
+        for (unsigned step = 0; step < n % 8; step++) {
+            snprintf(amount, sizeof amount, "%u.%u CCD", n, step);
+            MOVE(n, ways[step][0], ways[step][1], "amount", step % 2 ? amount : NULL, "derived",
+                 step % 3 ? "#1" : NULL, NULL);
+            CHECK_INT(failure.kind, 0);
+        }
+    }
+    for (size_t i = 0; i < sizeof views / sizeof views[0]; i++)
+        CHECK_STR(report(views[i], NULL), report(views[i], "#1"));
+    CHECK(strlen(report("total", NULL)) > 20);
+    ASK("journal.verify", NULL);
+    CHECK_INT(rows.count, 0);
+    close_journal();
+}
+
 /* ---- jobs --------------------------------------------------------------------------------------------- */
 
 static void test_a_job_is_submitted_once(void)
@@ -487,6 +532,7 @@ int main(void)
         test_wrong_orders_of_a_permit_are_refused();
         test_unknown_money_is_presumed_spent();
         test_reports_add_up_exactly();
+        test_daily_totals_agree_with_permits();
         test_a_job_is_submitted_once();
         test_a_job_moves_with_its_attempts_and_decisions();
         test_a_verb_that_fails_changes_nothing_and_spoils_no_other();
