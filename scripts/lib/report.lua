@@ -37,6 +37,18 @@ local advice_by_code = {
   memory = "Keep less at a time, or allow more with --max-memory.",
 }
 
+for word, text in pairs {
+  full = "Make room on the disk (or raise the quota), then run it again.",
+  readonly = "Make the state directory writable for this user, or name another one with --state.",
+  locked = "End the program that keeps it locked (a shell of sqlite3, a backup), then run it again.",
+  corrupt = "`perigee journal verify` says where it is damaged; docs/journal.md says how to put a backup in its place.",
+  newer = "Install the version that the message names, or a later one.",
+  open = "Mend what the message names, or name another state directory with --state.",
+  io = "Look at the system's log for errors of the disk, then run it again.",
+} do
+  advice_by_code["journal_" .. word] = text
+end
+
 local unknown_advice = "Do not just run it again: look in the service's own list first whether it is there. "
   .. "perigee has not sent it a second time."
 

@@ -25,6 +25,14 @@ describe("report.render", function()
     assert.is_truthy(text:find("errors of kind cancelled", 1, true), text)
   end)
 
+  it("says for each trouble of the journal what to do, and blames no service", function()
+    for _, word in ipairs { "full", "readonly", "locked", "corrupt", "newer", "open", "io" } do
+      local text = report.render(errors.new { kind = "unavailable", code = "journal_" .. word, message = "m" })
+      assert.is_truthy(text:find "\n  do     %S")
+      assert.is_falsy(text:find("The service", 1, true), text)
+    end
+  end)
+
   it("names ids, status and code", function()
     local text = report.render(errors.new { kind = "api", message = "m", service = "sxwl", operation = "stop_job",
       status = 400, code = "not_found", job_id = "abc" })
