@@ -1,6 +1,8 @@
 /* Several processes on one journal: no budget is passed, the dead are buried, nothing half-done is seen. */
 #include "journal_fixture.h"
 
+#include "host/journal_engine.h"
+
 static char place[128];
 
 static void fresh_place(void)
@@ -193,6 +195,73 @@ static void test_what_the_living_have_is_theirs(void)
     close_journal();
 }
 
+/* ---- a host that was silent for too long
+ * ------------------------------------------------------------------- */
+
+/* One verb in a batch of its own, at a time of the test's choosing. */
+static int apply_at(struct journal_engine *engine, int64_t now_ms, enum journal_verb verb, struct record *in)
+{
+    record_list_deinit(&rows);
+    int rc = engine->type->begin(engine, true, &failure);
+    if (rc == 0) rc = engine->type->apply(engine, verb, in, now_ms, &rows, &failure);
+    engine->type->commit(engine, NULL);
+    record_free(in);
+    return rc;
+}
+
+static int beat_at(struct journal_engine *engine, int64_t now_ms)
+{
+    int rc = engine->type->begin(engine, true, &failure);
+    if (rc == 0) rc = engine->type->beat(engine, now_ms, &failure);
+    return rc == 0 ? engine->type->commit(engine, &failure) : rc;
+}
+
+static struct record *permit_fields(bool all)
+{
+    struct record *in = record_new();
+    record_set_text(in, "intent", intent(1));
+    if (!all) return in;
+    record_set_text(in, "operation", "create");
+    record_set_text(in, "service", "sxwl");
+    record_set_text(in, "price", "2 CCD");
+    put_line(in, "b total 0 CCD");
+    return in;
+}
+
+static void test_who_was_silent_for_too_long_finds_its_claims_gone(void)
+{
+    const int64_t start = 1700000000000;
+    struct journal_process far, near;
+    fresh_place();
+    journal_process_self(&far, "daemon", NULL);
+    snprintf(far.host, sizeof far.host, "far");
+    journal_process_self(&near, "daemon", NULL);
+    struct journal_engine *a = journal_sqlite_new(place, &far), *b = journal_sqlite_new(place, &near);
+    CHECK_INT(a->type->open(a, start, &failure), 0);
+    CHECK_INT(b->type->open(b, start, &failure), 0);
+    CHECK_INT(apply_at(a, start, VERB_PERMIT_RESERVE, permit_fields(true)), 0);
+    CHECK_INT(beat_at(a, start + 10000), 0);
+    CHECK_INT(beat_at(b, start + 10000 + JOURNAL_SILENT_MS - 1), 0); /* it may still live */
+    CHECK_INT(apply_at(b, start, VERB_PERMIT_GET, permit_fields(false)), 0);
+    CHECK_STR(text_of(0, "state"), "reserved");
+    CHECK_INT(beat_at(b, start + 10000 + JOURNAL_SILENT_MS), 0);
+    CHECK_INT(apply_at(b, start, VERB_PERMIT_GET, permit_fields(false)), 0);
+    CHECK_STR(text_of(0, "state"), "released");
+
+    /* It lived after all: it is among the living again, and its permit is not good any more. */
+    CHECK_INT(beat_at(b, start + 100000), 0);
+    CHECK_INT(beat_at(a, start + 100000), 0);
+    CHECK_INT(apply_at(a, start + 100000, VERB_PERMIT_INTENT, permit_fields(false)), -1);
+    CHECK_STR(failure.code, "order");
+    CHECK_INT(apply_at(b, start + 100001, VERB_PROCESS_LIST, record_new()), 0);
+    CHECK_INT(rows.count, 2);
+    a->type->close(a);
+    b->type->close(b);
+    a->type->free(a);
+    b->type->free(b);
+    record_list_deinit(&rows);
+}
+
 #ifndef NDEBUG /* a release build has no fault points */
 
 /* ---- a sudden end around a commit ------------------------------------------------------------------------
@@ -290,6 +359,7 @@ int main(void)
     test_eight_processes_never_pass_a_limit();
     test_the_dead_are_buried();
     test_what_the_living_have_is_theirs();
+    test_who_was_silent_for_too_long_finds_its_claims_gone();
 #ifndef NDEBUG
     test_a_sudden_end_leaves_all_or_nothing();
 #endif
