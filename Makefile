@@ -145,6 +145,7 @@ specs: $(PROGRAM) ## the Lua specs alone, inside the host (SPECS="tests/unit …
 demo: deps ## install what is missing, build, run the guided tour against the emulator
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)$(PROGRAM) run --emulator scripts/demo.lua
+	$(Q)$(PROGRAM) run scripts/demo_daemon.lua
 
 # ---- Fuzzing: libFuzzer targets over floors 0 to 2; fuzz_lua_*.c over the Lua floors as well -----------------
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))

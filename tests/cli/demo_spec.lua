@@ -115,3 +115,50 @@ describe("the demo", function()
     end
   end)
 end)
+
+-- Processes that belong to a stage, by the state directory in their environment.
+local function processes_of(state)
+  local found = {}
+  for _, pid in ipairs(fs.list "/proc") do
+    local file = pid:find "^%d+$" and io.open(("/proc/%s/environ"):format(pid))
+    local text = file and file:read "a" or ""
+    if file then file:close() end
+    if text:find("PERIGEE_STATE=" .. state, 1, true) then found[#found + 1] = pid end
+  end
+  return found
+end
+
+describe("the demo's daemon", function()
+  local DAEMON_DEMO <const> = "scripts/demo_daemon.lua"
+
+  it("is killed and goes on: every job ends, none is created twice, the budgets add up, nothing is left #long", function()
+    local result = spawn.run({ "run", DAEMON_DEMO }, { timeout = 120 })
+    local story = result.stdout
+
+    assert.equal(0, result.status, story .. result.stderr)
+    local state = story:match "The journal is in (%S+),"
+    local first = story:match "process (%d+) is gone, by signal 9"
+    local second = story:match "process (%d+) goes on from the journal"
+    assert.is_true(first ~= nil and second ~= nil and first ~= second, story)
+    for _, line in ipairs { "digits      succeeded", "night%-1     succeeded, attempt 2", "night%-2     succeeded", "big         succeeded",
+      "inferences  8 succeeded", "trainings +1 +1\n", "GPU jobs, all attempts +4 +4\n", "inferences +8 +8\n",
+      "created without intent +0\n", "created twice +0\n", "each budget adds up" } do
+      assert.matches(line, story)
+    end
+    assert.is_nil(fs.stat(state:match "^(.*)/"))
+    assert.same({}, processes_of(state))
+  end)
+
+  it("leaves no process and no folder behind when it is interrupted", function()
+    local demo = spawn.start({ "run", DAEMON_DEMO }, { timeout = 60 })
+    assert(demo:read_until("running", 50), demo:output())
+    local state = demo:output():match "The journal is in (%S+),"
+    assert.is_true(#processes_of(state) >= 2)
+
+    demo:kill "INT"
+
+    assert.equal(130, demo:wait().status)
+    assert.is_nil(fs.stat(state:match "^(.*)/"))
+    assert.same({}, processes_of(state))
+  end)
+end)
