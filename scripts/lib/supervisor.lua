@@ -339,11 +339,9 @@ function methods:stop()
   local ids = {}
   for id in pairs(self.entries) do ids[#ids + 1] = id end
   table.sort(ids)
+  if #ids > 0 then task.try(journal.call, "job.release", {}) end -- all of this process: it has one supervisor
   for _, id in ipairs(ids) do
-    if self.entries[id] then
-      task.try(journal.call, "job.release", { id = id })
-      book.drop(self, self.entries[id])
-    end
+    if self.entries[id] then book.drop(self, self.entries[id]) end
   end
 end
 

@@ -5,6 +5,7 @@
 -- through move(), under the fence, with the decision that led to it.
 
 local amount = require "perigee.amount"
+local clock = require "perigee.core.task"
 local errors = require "perigee.error"
 local journal = require "perigee.core.journal"
 local json = require "perigee.json"
@@ -139,6 +140,7 @@ function book.absorb(self, row)
     self.counts[row.state] = (self.counts[row.state] or 0) + 1
     if entry.state then self.counts[entry.state] = self.counts[entry.state] - 1 end
   end
+  if row.state ~= "running" then entry.began = nil elseif not entry.began then entry.began = clock.now() end
   entry.state, entry.fence, entry.remote_id = row.state, row.fence, row.remote_id
   if entry.remote_id then self.by_remote[entry.service .. "|" .. entry.remote_id] = entry end
   if not entry.options_read then

@@ -5,6 +5,7 @@
 
 local amount = require "perigee.amount"
 local book = require "perigee.supervisor_book"
+local clock = require "perigee.core.task"
 local core = require "perigee.core.time"
 local errors = require "perigee.error"
 local journal = require "perigee.core.journal"
@@ -38,23 +39,31 @@ function ending.close_permit(entry)
   entry.permit = nil
 end
 
--- Books the charge of an attempt; text of what it cost, or nil, and whether that is derived.
+-- Books the charge of an attempt; text of what it cost, or nil, and whether that is derived.  What the journal has in
+-- the end counts: a run that died may have settled it already, and the kernel's own record may have been lost while
+-- the journal could not be written.
 local function settle(entry, attempt, charge, derived)
   local permit = ending.permit(entry, attempt.intent)
   local state = permit and permit:state()
-  if state == "created" or state == "unknown" then
-    permit:settle(charge, derived)
-  else -- a run that died between two commits has settled it already
-    local rows = journal.call("permit.get", { intent = attempt.intent })
-    if rows[1] and rows[1].state == "settled" then charge, derived = rows[1].amount, rows[1].derived == 1 end
-  end
+  local ours = state == "created" or state == "unknown"
+  if ours then permit:settle(charge, derived) end
   ending.close_permit(entry)
+  local kept = attempt.intent and journal.call("permit.get", { intent = attempt.intent })[1]
+  if kept and kept.state == "settled" then
+    if not ours then charge, derived = kept.amount, kept.derived == 1 end
+  elseif kept and charge then
+    journal.call("permit.move", {
+      intent = attempt.intent, state = "settled", bucket = "spent", amount = charge, derived = derived,
+    })
+  end
   return charge and tostring(charge) or nil, derived
 end
 
-local function charge_of(self, row, attempt, ended)
+-- At least the time since it was seen first here counts, whatever the wall clock did meanwhile.
+local function charge_of(self, entry, row, attempt, ended)
   if ended.charge then return ended.charge, false end
-  return self:driver(row.service).cost(attempt, ended.at)
+  local least = entry.began and not ended.at and clock.now() - entry.began or 0
+  return self:driver(row.service).cost(attempt, ended.at, least)
 end
 
 -- ---- another attempt -------------------------------------------------------------------------------------------------
@@ -196,7 +205,7 @@ function ending.finish(self, entry, row, ended)
   local driver = self:driver(row.service)
   local attempts, present = book.attempts(row)
   present = present or { attempt = row.attempt, intent = row.intent, price = row.price, started_at = row.started_at }
-  local charge, derived = charge_of(self, row, present, ended)
+  local charge, derived = charge_of(self, entry, row, present, ended)
   if ended.left then charge = present.price and amount(present.price) end
   local cost
   cost, derived = settle(entry, present, charge, derived)

@@ -110,13 +110,12 @@ end
 
 --- The step of an unknown job: looks for its create, then decides.
 function recover.reconcile(self, entry, row)
-  local options = book.decoded(row.options) or {}
-  if options.deadline and book.wall() >= options.deadline and entry.asked then return ending.expire(self, entry, row) end
   local attempts, present = book.attempts(row)
   present = present or { attempt = row.attempt, intent = row.intent, started_at = row.changed_at }
   local remote_id, how, err = self:driver(row.service):find(row, present, clock.now())
   if remote_id then return recover.adopt(self, entry, row, remote_id, how or "found on the service by its intent") end
   if err and errors.is(err, "auth") then self:login_refused(row.service, err) end
+  if entry.deadline and book.wall() >= entry.deadline and how ~= "unreadable" then return ending.expire(self, entry, row) end
   return not_found(self, entry, row, attempts, how)
 end
 

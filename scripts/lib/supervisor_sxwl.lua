@@ -245,11 +245,12 @@ end
 
 -- ---- the end -------------------------------------------------------------------------------------------------
 
---- What an attempt has cost until a time (default now): an amount and whether it is derived.
-function driver.cost(attempt, at)
+--- What an attempt has cost until a time (default now), which is `least` seconds at least: an amount and whether it is
+--- derived.
+function driver.cost(attempt, at, least)
   local terms = json.decode(attempt.spec or "{}").terms
   if not terms or not terms.hourly then return attempt.price and amount(attempt.price), true end
-  local seconds = math.max(0, (at or time.now()) - (attempt.started_at or 0) / 1000)
+  local seconds = math.max(least or 0, (at or time.now()) - (attempt.started_at or 0) / 1000)
   return price.derived(amount(terms.hourly), terms.gpus, seconds, attempt.price and amount(attempt.price) or nil), true
 end
 

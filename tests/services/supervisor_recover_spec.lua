@@ -114,6 +114,14 @@ describe("a job whose process has died", function()
     ]])
   end)
 
+  it("is settled though the kernel's own record was lost", function()
+    assert.equal("succeeded\t1\t1\ttrue\n0.4 CNY\tsettled:0.4 CNY\n", left [[
+      create() permit("intent", "sent")
+      row { submitting, { state = "running", remote_id = remote, attempts = { { attempt = 1, state = "running", remote_id = remote } } } }
+      print(finish().cost, permits "abcdef123456")
+    ]])
+  end)
+
   it("and that was running without its permit is seen through all the same", function()
     assert.equal("succeeded\t1\t1\ttrue\n", left [[
       create()

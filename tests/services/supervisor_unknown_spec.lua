@@ -129,6 +129,23 @@ describe("a create without an answer", function()
       out)
   end)
 
+  it("is still looked for at its deadline: found, it is stopped; else it has expired with its money unknown", function()
+    local out = play([[
+      local handle, blind = world.world.handle, true
+      world.world.handle = function(self, request, now)
+        if blind and request.method == "GET" then return { drop = "before" } end
+        return handle(self, request, now)
+      end
+      local one, two = submit { name = "one", deadline = "10m" }, submit { name = "two", deadline = "10m" }
+      sleep(700)
+      print(job(one).state, job(two).state)
+      blind = false
+      print(wait(one).state, wait(two).state, #world.world.ledger:list "stop", permits(one))
+    ]], {faults = "sxwl.create_job:drop_after=#1,sxwl.create_job:drop_before=#2,sxwl.create_job:never"})
+
+    assert.equal("unknown\tunknown\nexpired\texpired\t1\tsettled:1 CNY\n", (out:gsub("1%.%d CNY", "1 CNY")))
+  end)
+
   it("is adopted by hand, or forgotten, which frees its money", function()
     local out = play([[
       local one, two = submit { name = "one" }, submit { name = "two" }

@@ -134,6 +134,19 @@ describe("a running job", function()
     assert.equal("true\nnil\n", out)
   end)
 
+  it("is paid for by the time that passed, whatever the wall clock does", function()
+    local out = play([[
+      local time, now = require "perigee.time", require "perigee.time".now
+      local id = submit {}
+      sleep(60)
+      time.now = function() return now() - 86400 end -- set back by a day
+      local job = wait(id)
+      print(job.state, job.cost)
+    ]])
+
+    assert.equal("succeeded\t0.4 CNY\n", out)
+  end)
+
   it("is stopped at its own deadline, and has expired then", function()
     local out = play([[
       local job = wait(submit({ deadline = "30m", max_cost = "100 CNY" }, { stopTime = 600 }))
