@@ -160,7 +160,10 @@ describe("docs", function()
   it("can all be reached from the README", function()
     local readme, lost = read "README.md", {}
     for _, name in ipairs(sorted_names("docs", "^(.+%.md)$")) do
-      if not readme:find("(docs/" .. name .. ")", 1, true) then lost[#lost + 1] = name end
+      -- status.md is a working list of those who change perigee: nothing for readers, so no page leads there.
+      if name == "status.md" then
+        assert.is_nil(readme:find("docs/status.md", 1, true))
+      elseif not readme:find("(docs/" .. name .. ")", 1, true) then lost[#lost + 1] = name end
     end
     assert.are.same({}, lost)
   end)
