@@ -250,6 +250,12 @@ static const struct ops_compound compounds[] = {
 };
 
 static const struct ops_rule rules[] = {
+    {.status = 400, /* as the other service says it; not a password that was refused */
+     .contains = "dial tcp",
+     .kind = ERR_UNAVAILABLE,
+     .code = "transient",
+     .transient = true,
+     .hint = "a server behind it is down; this passes"},
     {.contains = "insufficient", .kind = ERR_FUNDS, .code = "insufficient_funds"},
     {.contains = "not enough", .kind = ERR_FUNDS, .code = "insufficient_funds"},
     {.contains = "invalid token", .kind = ERR_AUTH, .code = "unauthorized"},

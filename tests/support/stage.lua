@@ -21,7 +21,8 @@ end
 local function words(self, env)
   -- Submits a job of SXWL (or another) and returns its id.
   function env.submit(t, spec)
-    t = merged({service = "sxwl", name = "job", max_cost = "10 CNY", spec = merged(env.spec, spec or {})}, t or {})
+    local own = t and t.service == "deai" and spec or merged(env.spec, spec or {})
+    t = merged({service = "sxwl", name = "job", max_cost = "10 CNY", spec = own}, t or {})
     return self.sup.verbs.submit(require "perigee.job_spec".prepare(t), {who = "a spec"}).id
   end
   function env.wait(id, seconds) return self.sup.verbs.wait(id, seconds or 7200) end
