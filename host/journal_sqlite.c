@@ -77,6 +77,7 @@ static struct sqlite_engine *of(struct journal_engine *engine)
 
 static int engine_begin(struct journal_engine *base, bool writes, struct err *err)
 {
+    of(base)->left_before = of(base)->left;
     if (writes && sqlite_file_check(of(base), err) < 0) return -1;
     errno = 0; /* what stands there when the batch fails is of the batch */
     return sqlite_exec(of(base), writes ? "BEGIN IMMEDIATE" : "BEGIN", err);
@@ -92,22 +93,23 @@ static void engine_rollback(struct journal_engine *base)
 {
     struct sqlite_engine *engine = of(base);
     if (!sqlite3_get_autocommit(engine->db)) sqlite3_exec(engine->db, "ROLLBACK", NULL, NULL, NULL);
+    engine->left = engine->left || engine->left_before;
 }
 
 /* After process.leave a caller that goes on is a living process again. */
 static int reenter(struct sqlite_call *call)
 {
-    if (!call->engine->left) return 0;
-    call->engine->left = false;
-    return sqlite_process_enter(call);
+    return call->engine->left ? sqlite_process_enter(call) : 0;
 }
 
 static int in_savepoint(struct sqlite_call *call, enum journal_verb verb)
 {
     struct sqlite_engine *engine = call->engine;
     if (sqlite_exec(engine, "SAVEPOINT verb", call->err) < 0) return -1;
-    if (reenter(call) == 0 && verb_fns[verb](call) == 0)
+    if (reenter(call) == 0 && verb_fns[verb](call) == 0) {
+        engine->left = verb == VERB_PROCESS_LEAVE;
         return sqlite_exec(engine, "RELEASE verb", call->err);
+    }
     if (!sqlite3_get_autocommit(engine->db))
         sqlite3_exec(engine->db, "ROLLBACK TO verb; RELEASE verb", NULL, NULL, NULL);
     return -1;

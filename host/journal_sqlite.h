@@ -28,7 +28,8 @@ struct sqlite_engine {
     char *path;             /* of the file, once open */
     uint64_t device, inode; /* the file that is open */
     sqlite3 *db;
-    bool left; /* process.leave was called: whoever goes on writing is entered anew */
+    bool left;        /* process.leave was called: whoever goes on writing is entered anew */
+    bool left_before; /* at the begin of the batch */
     uint64_t busy_since_ns, busy_limit_ms;
     struct sqlite_statement statements[STATEMENTS_MAX];
 };

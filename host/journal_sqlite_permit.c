@@ -76,7 +76,7 @@ static int enter_lines(struct sqlite_call *call, const char *price)
                        " VALUES (:permit, :budget, :window, :number, :currency)",
                        NULL) < 0)
             return -1;
-        if (sqlite3_changes(call->engine->db) == 0) continue; /* named twice */
+        if (sqlite3_changes(call->engine->db) == 0) continue; /* named twice, counts once */
         struct amount sums[4];
         if (book(call, line, JOURNAL_HELD, price, 1) < 0 || sqlite_line_read(call, line, sums) < 0) return -1;
         journal_line_row(call->out, line, sums);

@@ -9,16 +9,17 @@
 int sqlite_process_enter(struct sqlite_call *call)
 {
     const struct journal_process *self = &call->engine->self;
-    sqlite_more_text(call, "kind", self->kind);
-    sqlite_more_text(call, "host", self->host);
-    sqlite_more_text(call, "boot", self->boot);
-    sqlite_more_integer(call, "pid", self->pid);
-    sqlite_more_integer(call, "start", self->start);
-    return sqlite_run(call,
-                      "INSERT INTO processes(process, kind, host, boot, pid, start, begun_at, beat_at)"
-                      " VALUES (:me, :kind, :host, :boot, :pid, :start, :now, :now) ON CONFLICT(process)"
-                      " DO UPDATE SET beat_at = :now, ended_at = NULL, clean = NULL",
-                      NULL);
+    sqlite_more_text(call, "my_kind", self->kind);
+    sqlite_more_text(call, "my_host", self->host);
+    sqlite_more_text(call, "my_boot", self->boot);
+    sqlite_more_integer(call, "my_pid", self->pid);
+    sqlite_more_integer(call, "my_start", self->start);
+    return sqlite_run(
+        call,
+        "INSERT INTO processes(process, kind, host, boot, pid, start, begun_at, beat_at)"
+        " VALUES (:me, :my_kind, :my_host, :my_boot, :my_pid, :my_start, :now, :now) ON CONFLICT(process)"
+        " DO UPDATE SET beat_at = :now, ended_at = NULL, clean = NULL",
+        NULL);
 }
 
 static bool is_alive(const struct sqlite_call *call, const struct record *row)
@@ -44,7 +45,8 @@ static int bury_permits(struct sqlite_call *call, const char *process)
         const struct record *permit = permits.items[i];
         struct journal_burial b =
             journal_permit_bury(record_text(permit, "state"), record_text(permit, "job") != NULL);
-        struct sqlite_change change = {.state = b.state, .bucket = b.bucket, .derived = b.derived};
+        struct sqlite_change change = {
+            .state = b.state, .bucket = b.bucket, .derived = b.derived || record_integer(permit, "derived")};
         if (b.state) rc = sqlite_permit_change(call, permit, &change);
     }
     record_list_deinit(&permits);
@@ -143,6 +145,5 @@ int sqlite_process_last(struct sqlite_call *call)
 
 int sqlite_process_leave(struct sqlite_call *call)
 {
-    call->engine->left = true;
     return bury(call, call->engine->self.id, true);
 }

@@ -35,7 +35,7 @@ static const char money_1[] =
     "CREATE INDEX permits_key ON permits(key) WHERE key IS NOT NULL;"
     "CREATE TABLE permit_lines(permit INTEGER NOT NULL REFERENCES permits(number) ON DELETE CASCADE,"
     " budget TEXT NOT NULL, window TEXT NOT NULL, number INTEGER NOT NULL, currency TEXT NOT NULL,"
-    " UNIQUE(permit, budget, window, currency)) STRICT;"
+    " UNIQUE(permit, budget, window, number, currency)) STRICT;"
     "CREATE TABLE lines(budget TEXT NOT NULL, window TEXT NOT NULL, number INTEGER NOT NULL,"
     " currency TEXT NOT NULL, held TEXT NOT NULL, unknown TEXT NOT NULL, spent TEXT NOT NULL,"
     " base_unknown TEXT, base_spent TEXT, changed_at INTEGER NOT NULL,"

@@ -454,6 +454,12 @@ static void test_processes_come_and_go(void)
     CHECK_STR(sums_of("b total 0 CCD"), "0 1 0");
     ASK("job.list", "orphan", "#1", NULL);
     CHECK_INT(rows.count, 1);
+    REFUSED("not_found", "permit.intent", "intent", intent(9), NULL); /* it goes on all the same: */
+    CHECK_INT(SUBMIT("j2", "n2", "k", NULL), 0);
+    CHECK_STR(text_of(0, "kind"), "job");
+    ASK("lock.take", "name", "l", NULL);
+    ASK("lock.take", "name", "l", NULL);
+    CHECK_INT(number_of(0, "taken"), 0);
     close_journal();
 }
 
