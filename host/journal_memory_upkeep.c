@@ -164,7 +164,7 @@ int memory_compact(struct memory *m, const struct record *in, struct record_list
     compact_jobs(m, before, counts);
     record_set_integer(counts, "permits", compact_permits(m, before));
     memory_compact_rest(m, before);
-    memory_compact_lines(m, before);
+    memory_compact_lines(m, m->now - journal_line_days(days) * JOURNAL_DAY_MS);
     record_set_integer(counts, "bytes", memory_bytes(m));
     return 0;
 }

@@ -24,6 +24,11 @@ int64_t journal_limit(const struct record *in, int64_t fallback)
     return limit > 0 ? limit : fallback;
 }
 
+int64_t journal_line_days(int64_t keep_days)
+{
+    return keep_days > JOURNAL_LINE_KEEP_DAYS ? keep_days : JOURNAL_LINE_KEEP_DAYS;
+}
+
 /* ---- states ------------------------------------------------------------------------------------------- */
 
 struct way {

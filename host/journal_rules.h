@@ -76,7 +76,11 @@ enum {
     JOURNAL_KEEP_DAYS = 90,        /* finished jobs, their attempts and decisions, ended permits */
     JOURNAL_OUTBOX_KEEP_DAYS = 30, /* messages that were sent or given up */
     JOURNAL_HOOK_KEEP_DAYS = 30,   /* runs of hooks, the newest of each excepted */
+    JOURNAL_LINE_KEEP_DAYS = 40, /* at least, a budget's windows: the longest is a month, and still counts */
     JOURNAL_DAY_MS = 24 * 60 * 60 * 1000,
 };
+
+/* How long the window of a budget stays when the rest is kept for so many days. */
+int64_t journal_line_days(int64_t keep_days);
 
 #endif

@@ -230,7 +230,8 @@ static int drop_rest(struct sqlite_call *call)
         "DELETE FROM locks WHERE process IS NULL AND since < :cutoff",
         "DELETE FROM processes WHERE ended_at < :cutoff AND number NOT IN"
         " (SELECT max(number) FROM processes GROUP BY kind)",
-        "DELETE FROM lines WHERE window <> 'total' AND changed_at < :cutoff AND NOT EXISTS (SELECT 1 FROM"
+        "DELETE FROM lines WHERE window <> 'total' AND changed_at < :line_cutoff AND NOT EXISTS (SELECT 1 "
+        "FROM"
         " permit_lines AS l WHERE l.budget = lines.budget AND l.window = lines.window"
         " AND l.number = lines.number AND l.currency = lines.currency)",
     };
@@ -280,6 +281,7 @@ int sqlite_journal_compact(struct sqlite_call *call)
     sqlite_more_integer(call, "outbox_cutoff",
                         call->now_ms - JOURNAL_OUTBOX_KEEP_DAYS * (int64_t)JOURNAL_DAY_MS);
     sqlite_more_integer(call, "hook_cutoff", call->now_ms - JOURNAL_HOOK_KEEP_DAYS * (int64_t)JOURNAL_DAY_MS);
+    sqlite_more_integer(call, "line_cutoff", call->now_ms - journal_line_days(days) * JOURNAL_DAY_MS);
     sqlite_more_integer(call, "chunk", CHUNK);
     if (sqlite_exec(call->engine, "CREATE TEMP TABLE IF NOT EXISTS chosen(number INTEGER PRIMARY KEY)",
                     call->err) < 0)

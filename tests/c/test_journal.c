@@ -527,6 +527,23 @@ static void test_compact_keeps_what_counts(void)
     close_journal();
 }
 
+/* However little is kept, what was spent this month still stands against the month's limit. */
+static void test_compact_leaves_present_windows(void)
+{
+    begin();
+    RESERVE(1, "2 CCD", "line", "b month 600 CCD 3", NULL);
+    ask("permit.intent", "intent", intent(1), NULL);
+    MOVE(1, "settled", "spent", NULL);
+    static const struct timespec moment = {0, 3000000};
+    nanosleep(&moment, NULL); /* older than now */
+    ASK("journal.compact", "keep_days", "#0", NULL);
+    CHECK_INT(number_of(0, "permits"), 1);
+    CHECK_STR(sums_of("b month 600 CCD"), "0 0 2");
+    RESERVE(2, "2 CCD", "line", "b month 600 CCD 3", NULL);
+    CHECK_INT(number_of(0, "denied"), 1);
+    close_journal();
+}
+
 int main(void)
 {
     static const char *const places[] = {NULL, ":memory:"};
@@ -553,6 +570,7 @@ int main(void)
         test_export_gives_json_lines();
         test_verify_finds_nothing_wrong();
         test_compact_keeps_what_counts();
+        test_compact_leaves_present_windows();
         if (harness_failed > failed) printf("in %s\n", where ? where : "a directory");
     }
     HARNESS_END();
