@@ -343,6 +343,16 @@ static void forget_backlog(struct journal_store *js, const char *intent)
     }
 }
 
+/* True while a later move of the same permit is with the journal; answers come in order. */
+static bool is_outdated(const struct journal_store *js, const char *intent)
+{
+    for (const struct list_node *n = js->asked.next; n != &js->asked; n = n->next) {
+        const struct asked *other = LIST_ENTRY(n, struct asked, node);
+        if (other->kept && strcmp(record_text(other->kept, "intent"), intent) == 0) return true;
+    }
+    return false;
+}
+
 static void moved_cb(void *ctx, const struct record_list *rows, const struct err *err)
 {
     struct asked *asked = ctx;
@@ -352,7 +362,6 @@ static void moved_cb(void *ctx, const struct record_list *rows, const struct err
     asked->call = NULL;
     list_remove(&asked->node);
     if (!err || err->kind == ERR_INVALID) {
-        forget_backlog(js, intent);
         if (err)
             log_write(LOG_LEVEL_ERROR, "spend.move_refused", LOG_STR("intent", intent),
                       LOG_STR("state", record_text(asked->kept, "state")), LOG_STR("error", err->message));
@@ -362,7 +371,10 @@ static void moved_cb(void *ctx, const struct record_list *rows, const struct err
         timer_start_background(js->timers, &js->retry, 0, retry_cb); /* it can be written again */
         return;
     }
-    forget_backlog(js, intent);
+    if (is_outdated(js, intent)) {
+        spend_journal_done(asked);
+        return;
+    }
     list_append(&js->backlog, &asked->node);
     if (timer_active(&js->retry)) return;
     if (js->retry_ms == FIRST_RETRY_MS) /* once for each time that it cannot be written */
@@ -403,6 +415,8 @@ static void journal_move(struct spend_store *store, struct permit *permit, enum 
         record_set_integer(in, "presumed", permit->part.presumed);
     }
     if (permit->remote_id) record_set_text(in, "remote_id", permit->remote_id);
+    forget_backlog((struct journal_store *)store,
+                   permit->intent_id); /* else it might be written after this */
     struct asked *asked = spend_journal_asked(store, NULL);
     asked->kept = in;
     send_move(asked);

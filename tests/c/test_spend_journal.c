@@ -300,6 +300,37 @@ static void test_a_move_is_tried_again_and_gives_way_to_a_later_one(void)
     teardown_journal();
 }
 
+/* The older one of two moves is never written after the later one. */
+static void test_a_move_that_waits_does_not_overtake_a_later_one(void)
+{
+    setup_journal();
+    struct seen seen;
+    struct budget *b = durable("team", BUDGET_TOTAL, "10 CCD", 0);
+    struct permit *p = ask_priced("2 CCD", b, &seen);
+    fake.next = fake.count - 1;
+    reply(next_call("permit.reserve"), NULL);
+    tick();
+    spend_intent(p, intent_done_cb, &seen, NULL);
+    reply(next_call("permit.intent"), NULL);
+    tick();
+    spend_sent(p, NULL);
+    struct journal_call *sent = next_call("permit.move");
+    spend_answered(p, SPEND_CREATED, "42", NULL);
+    struct journal_call *created = next_call("permit.move");
+    fail(sent, ERR_UNAVAILABLE, "journal_locked", "locked"); /* "created" is on its way: it says more */
+    fail(created, ERR_UNAVAILABLE, "journal_locked", "locked");
+    permit_drop(p);
+    struct journal_call *settled = next_call("permit.move");
+    CHECK_STR(record_text(settled->in, "state"), "settled");
+    struct timer later = {.fn = NULL};
+    timer_start(timers, &later, 60000, ignore_cb);
+    while (timer_active(&later)) CHECK(timers_advance(timers));
+    CHECK(fake.next == fake.count); /* "created" is not tried again beside it */
+    reply(settled, NULL);
+    budget_unref(b);
+    teardown_journal();
+}
+
 /* ---- what an earlier process left ---------------------------------------------------------------------- */
 
 static struct permit *taken;
@@ -523,6 +554,7 @@ int main(void)
     test_without_a_journal_governed_calls_are_denied_and_others_go();
     test_an_intent_that_cannot_be_written_denies();
     test_a_move_is_tried_again_and_gives_way_to_a_later_one();
+    test_a_move_that_waits_does_not_overtake_a_later_one();
     test_a_permit_of_a_dead_process_is_taken_back();
     test_a_permit_that_is_over_cannot_be_taken();
     test_unknown_outcomes_of_any_process_are_presumed_spent();
