@@ -15,6 +15,7 @@
 local amount = require "perigee.amount"
 local columns = require "perigee.columns"
 local json = require "perigee.json"
+local term = require "perigee.core.term"
 local time = require "perigee.time"
 
 local status = {}
@@ -182,21 +183,23 @@ end
 --- The screen of a document.
 function status.render(document)
   local now = time.now()
-  local parts = {
+  local lines = {
     ("perigee %s on %s, process %s%s\n"):format(document.version or "", document.directory or "?",
       tostring(document.pid or "?"), document.uptime and ", up " .. words(document.uptime) or ""),
   }
   for _, door in ipairs { "callbacks", "admin" } do
     local url = document.addresses[door]
-    if url then parts[#parts + 1] = ("%-9s %s\n"):format(door:upper(), url) end
+    if url then lines[#lines + 1] = ("%-9s %s\n"):format(door:upper(), url) end
   end
-  for _, reason in ipairs(document.obstacles) do parts[#parts + 1] = "NOT READY " .. reason.text .. "\n" end
-  parts[#parts + 1] = "\n" .. render_jobs(document.jobs)
-  parts[#parts + 1] = render_journal(document.journal)
-  parts[#parts + 1] = "\n" .. render_policies(document.policies, now)
-  parts[#parts + 1] = "\n" .. render_money(document.money)
-  parts[#parts + 1] = render_problems(document.problems, now)
-  return table.concat(parts)
+  for _, reason in ipairs(document.obstacles) do lines[#lines + 1] = "NOT READY " .. reason.text .. "\n" end
+  lines[#lines + 1] = "\n" .. render_jobs(document.jobs)
+  lines[#lines + 1] = render_journal(document.journal)
+  return table.concat {
+    term.escape(table.concat(lines)), -- a service or the system worded some of it
+    "\n", render_policies(document.policies, now),
+    "\n", render_money(document.money),
+    render_problems(document.problems, now),
+  }
 end
 
 return status

@@ -99,6 +99,8 @@ describe("the status screen", function()
   it("says first of all what keeps it from being ready, and shows no control characters", function()
     local screen = status.render(status.document(data {
       draining = true, problems = { { at = 0, text = "bad \27[31mred" } },
+      services = { { service = "sxwl", ok = false, why = "bad \27[31mred" } },
+      journal = { ok = false, message = "bad \27[31mred", code = "journal_io" },
     }))
 
     assert.truthy(screen:find "^[^\n]+\nNOT READY the daemon is ending")
