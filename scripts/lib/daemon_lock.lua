@@ -44,7 +44,9 @@ function daemon_lock.take(directory)
     end
     error(problem, 0)
   end
-  local ok, lock = pcall(file_lock.take, directory .. "/daemon.lock")
+  local path = directory .. "/daemon.lock"
+  fs.append(path, "", { mode = "0600" }) -- who can open it can hold it
+  local ok, lock = pcall(file_lock.take, path)
   if not ok then
     if not errors.is(lock, "unavailable") or lock.code ~= "locked" then error(lock, 0) end
     error(errors.new {

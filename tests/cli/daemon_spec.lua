@@ -1,5 +1,6 @@
 -- daemon_spec.lua - perigee daemon as a process: start, work, reload.
 local daemon = require "tests.support.daemon"
+local fs = require "perigee.fs"
 local task = require "perigee.task"
 
 local TICKER <const> = [[
@@ -47,6 +48,19 @@ describe("perigee daemon", function()
 
     assert.equal(0, result.status, result.stderr)
     assert.equal("", result.stdout)
+  end)
+
+  it("leaves nothing that another user could open, in a state directory that they may look into", function()
+    local world = new_world()
+    fs.mkdir(world.state, { mode = "0755" })
+    world:start {}
+
+    local seen = 0
+    for _, name in ipairs(fs.list(world.state)) do
+      assert.equal("0600", fs.stat(world.state .. "/" .. name).mode, name)
+      seen = seen + 1
+    end
+    assert.truthy(seen >= 6, seen) -- socket, lock and its holder, the journal's three
   end)
 
   it("sees a job through that a policy's schedule has submitted", function()
