@@ -316,11 +316,15 @@ function methods:figures()
   }
 end
 
---- The configuration was read anew: drivers take prices and the like from it.
+--- The configuration was read anew: drivers take prices and credentials from it, and a password that was refused may
+--- be another one now.
 function methods:reload()
-  for _, driver in pairs(self.drivers) do
-    if driver.reload then driver:reload() end
+  for name, driver in pairs(self.drivers) do
+    local ok, err = task.try(driver.reload, driver)
+    if not ok and err then log.error("supervisor.reload", { service = name, error = tostring(err) }) end
   end
+  for _, state in pairs(self.services) do state.blocked_until, state.login_told = nil, nil end
+  watch.resume(self)
 end
 
 --- Takes nothing more, waits for requests that are under way, and hands the jobs to whoever comes next.

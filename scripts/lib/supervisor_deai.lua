@@ -33,9 +33,17 @@ local CLOCKS <const> = 2 -- seconds by which the service's clock may differ
 
 --- A driver over a client: client, or nil for one of the configuration.
 function driver.new(client)
-  client = client or deai.client {}
-  client.refused_pause = LOGIN_PAUSE
-  return setmetatable({ client = client, uploads = {} }, driver)
+  local self = setmetatable({ given = client ~= nil, client = client, uploads = {} }, driver)
+  if client then client.refused_pause = LOGIN_PAUSE else self:reload() end
+  return self
+end
+
+--- Takes address and credentials from the configuration again, unless the client was given.
+function driver:reload()
+  if self.given then return true end
+  self.client = deai.client {}
+  self.client.refused_pause = LOGIN_PAUSE
+  return true
 end
 
 -- ---- fields --------------------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ end
 --- The configuration was read anew: token and prices are those of now.
 function driver:reload()
   if not self.given then self.client = sxwl.client {} end
+  return true
 end
 
 -- ---- price ---------------------------------------------------------------------------------------------------

@@ -48,6 +48,17 @@ function watch.ring(self, entry)
   end
 end
 
+--- Jobs whose look was put off for long are due again.
+function watch.resume(self)
+  local now, late = clock.now(), {}
+  for _, entry in pairs(self.entries) do
+    if entry.heap == self.looks and entry.wake > now + LAST then late[#late + 1] = entry end
+  end
+  table.sort(late, function(a, b) return a.id < b.id end)
+  for _, entry in ipairs(late) do self.looks:set(entry, now) end
+  self.look_bell.ring()
+end
+
 -- ---- what could not be read ----------------------------------------------------------------------------------------------
 
 -- A reading of this service has come through.
@@ -193,6 +204,8 @@ local function read_list(self, driver, name, due)
   for _, entry in ipairs(due) do waiting[entry.id] = true end
   local most = 5 + 2 * math.ceil(self.looks.count / (driver.page_size or 100))
   for number = 1, most do
+    local first = self.looks:peek()
+    if first and first.wake <= NOW then watch.look(self, first) end -- a callback does not wait for the whole list
     service.take_turn(driver.client)
     local ok, rows, last = pcall(driver.page, driver, number, clock.now())
     if not ok then

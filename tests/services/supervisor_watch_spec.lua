@@ -227,4 +227,26 @@ describe("a refused password", function()
 
     assert.equal("4\trunning\tjob.submitted job.running login.refused\nsucceeded\n", out)
   end)
+
+  it("is tried again at once when the configuration was read anew", function()
+    local out = play([[
+      local id = submit {}
+      sleep(10)
+      local refused, tries = true, 0
+      local handle = world.world.handle
+      world.world.handle = function(self, request, now)
+        tries = tries + 1
+        if refused then return { status = 401, headers = {}, body = "unauthorized" } end
+        return handle(self, request, now)
+      end
+      sleep(300)
+      print(tries)
+      refused = false
+      sup:reload()
+      sleep(5)
+      print(tries > 1)
+    ]], {faults = "sxwl.create_job:never"})
+
+    assert.equal("1\ntrue\n", out)
+  end)
 end)
