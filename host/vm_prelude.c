@@ -5,8 +5,12 @@
  */
 #include "host/vm.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
+#include "host/buf.h"
 #include "host/luax.h"
 #include "host/mem.h"
 #include "host/task_internal.h"
@@ -72,6 +76,24 @@ static int l_exit(lua_State *L)
     return 0;
 }
 
+/* tmpname() -> the name of a new, empty file of ours alone, in TMPDIR or /tmp: the C library's knows only
+ * /tmp. */
+static int l_tmpname(lua_State *L)
+{
+    const char *folder = getenv("TMPDIR");
+    struct buf path = {0};
+    buf_printf(&path, "%s/lua_XXXXXX", folder && folder[0] == '/' ? folder : "/tmp");
+    char name[4096];
+    bool fits = path.len < sizeof name;
+    if (fits) memcpy(name, buf_str(&path), path.len + 1);
+    buf_deinit(&path);
+    int fd = fits ? mkostemp(name, O_CLOEXEC) : -1;
+    if (fd < 0) return luaL_error(L, "unable to generate a unique filename in %s", folder ? folder : "/tmp");
+    close(fd);
+    lua_pushstring(L, name);
+    return 1;
+}
+
 /* seed() -> two integers from the seeded generator, for math.random. */
 static int l_seed(lua_State *L)
 {
@@ -84,9 +106,9 @@ static int l_seed(lua_State *L)
 /* [-0, +1, m] */
 void vm_push_prelude_tools(lua_State *L)
 {
-    static const luaL_Reg tools[] = {{"enter", l_enter}, {"leave", l_leave}, {"killed", l_killed},
-                                     {"wall", l_wall},   {"cpu", l_cpu},     {"exit", l_exit},
-                                     {"seed", l_seed},   {NULL, NULL}};
+    static const luaL_Reg tools[] = {{"enter", l_enter}, {"leave", l_leave},     {"killed", l_killed},
+                                     {"wall", l_wall},   {"cpu", l_cpu},         {"exit", l_exit},
+                                     {"seed", l_seed},   {"tmpname", l_tmpname}, {NULL, NULL}};
     luaL_newlib(L, tools);
     task_push_sentinel(L);
     lua_setfield(L, -2, "sentinel");

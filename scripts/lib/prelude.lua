@@ -97,6 +97,7 @@ function os.date(format, t)
 end
 
 os.clock = host.cpu
+os.tmpname = host.tmpname
 
 function os.exit(code)
   if code == nil or code == true then code = 0 elseif code == false then code = 1 end

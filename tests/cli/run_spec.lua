@@ -191,4 +191,12 @@ describe("an uncaught error", function()
     assert.are.equal(1, result.status)
     assert.is_truthy(result.stderr:find("(-e):1:", 1, true))
   end)
+
+  it("makes the files of os.tmpname in TMPDIR", function()
+    local folder = require "tests.helper".tmpdir()
+
+    local result = spawn.run({"run", "-e", "print(os.tmpname())"}, {env = {TMPDIR = folder}})
+
+    assert.equal(folder, result.stdout:match "^(.*)/lua_%w+\n$")
+  end)
 end)
