@@ -93,6 +93,7 @@ end
 -- True for an error that says nothing against the job: it is tried again for as long as it takes.
 local function passes(err)
   if not errors.is(err) then return false end
+  if err.code == "not_offered" then return false end -- in this era of the service
   if err.kind == "auth" then return err.operation ~= nil end -- refused by the service, not missing here
   return err.renewed or (service.passes(err) and err.kind ~= "denied") or false
 end

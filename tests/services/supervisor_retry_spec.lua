@@ -118,6 +118,15 @@ describe("a job that fails", function()
     assert.equal("failed\tapi\tnone\tnil\treleased:10 CNY\n", out)
   end)
 
+  it("where the service offers no create at all fails at once, saying so", function()
+    local out = play([[
+      local job = wait(submit {})
+      print(job.state, job.error.code, job.ended_at - job.created_at < 10)
+    ]], {era = "C"})
+
+    assert.equal("failed\tnot_offered\ttrue\n", out)
+  end)
+
   it("goes on trying to create while the service cannot be asked, and pays for nothing meanwhile", function()
     local out = play([[
       local handle = world.world.handle
