@@ -26,14 +26,14 @@ driver.__index = driver
 
 local LOGIN_PAUSE <const> = 900 -- seconds a refused password rests
 local LONGEST_NAME <const> = 80 -- bytes of a job's own name before the intent
-local UPLOAD_LIFE <const> = 3600 -- seconds an upload is used again
+local UPLOAD_LIFE <const>, REMEMBERED <const> = 3600, 1000 -- seconds an upload is used again, and how many are known
 local SWEEP_AGE <const> = 24 * 3600 -- how long a training that nobody tracks is taken to be running
 local WINDOW <const> = 90 -- seconds in which a request that was sent may still have started something
 local CLOCKS <const> = 2 -- seconds by which the service's clock may differ
 
 --- A driver over a client: client, or nil for one of the configuration.
 function driver.new(client)
-  local self = setmetatable({ given = client ~= nil, client = client, uploads = {} }, driver)
+  local self = setmetatable({ given = client ~= nil, client = client, uploads = {}, upload_count = 0 }, driver)
   if client then client.refused_pause = LOGIN_PAUSE else self:reload() end
   return self
 end
@@ -65,6 +65,8 @@ local function uploaded(self, path)
   local known = self.uploads[key]
   if known and time.now() < known.until_ then return known.remote end
   local remote = account.upload(self.client, path, {})
+  self.upload_count = self.upload_count + 1
+  if self.upload_count > REMEMBERED then self.uploads, self.upload_count = {}, 1 end
   self.uploads[key] = { remote = remote, until_ = time.now() + UPLOAD_LIFE }
   return remote
 end

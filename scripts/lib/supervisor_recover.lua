@@ -16,6 +16,7 @@ local recover = {}
 
 local CLAIM <const> = 200 -- jobs taken over in one step
 local FIRST_LOOK <const>, APART <const>, LAST_LOOK <const> = 5, 60, 600 -- seconds between looks for a lost create
+local LONGEST_WAIT <const> = 30 * 86400 -- seconds between a job's submission and its last create
 local decision, emit = book.decision, book.emit
 
 -- ---- what was lost, found ---------------------------------------------------------------------------------------------
@@ -197,11 +198,21 @@ local function tracked(known, one)
   return known[one.id] or (one.intent and known[one.intent])
 end
 
--- Remote ids and intents of all jobs of a service.
-local function known_ids(name)
+-- Milliseconds: jobs that were submitted before cannot be the ones that were found; 0 if that is not known.
+local function oldest_of(found)
+  local oldest
+  for _, one in ipairs(found) do
+    if not one.since then return 0 end
+    oldest = math.min(oldest or one.since, one.since)
+  end
+  return math.floor(math.max(0, (oldest or 0) - LONGEST_WAIT) * 1000)
+end
+
+-- Remote ids and intents of the jobs of a service that were submitted since then.
+local function known_ids(name, since)
   local known, after = {}, nil
   repeat
-    local rows = journal.call("job.list", { service = name, limit = 500, after = after })
+    local rows = journal.call("job.list", { service = name, since = since, limit = 500, after = after })
     for _, row in ipairs(rows) do
       if row.remote_id then known[row.remote_id] = true end
       if row.intent then known[row.intent] = true end
@@ -218,7 +229,7 @@ function recover.sweep(self)
   for _, name in ipairs { "deai", "sxwl" } do
     local rows, err = task.try(function() return self:driver(name):sweep(clock.now()) end)
     if rows then
-      local known = known_ids(name)
+      local known = #rows > 0 and known_ids(name, oldest_of(rows)) or {}
       for _, one in ipairs(rows) do
         if not tracked(known, one) then
           found[#found + 1] = { service = name, id = one.id, since = one.since, name = one.name, price = one.price }
