@@ -98,6 +98,10 @@ struct journal_engine_type {
     int (*commit)(struct journal_engine *engine, struct err *err);
     void (*rollback)(struct journal_engine *engine);
 
+    /* Whether the last commit had anything to write: on a full disk an empty one succeeds, and says nothing.
+     */
+    bool (*wrote)(struct journal_engine *engine);
+
     /* One verb, wholly or not at all: one that fails leaves the rest of the batch as it was.  Kind
      * ERR_UNAVAILABLE: the engine itself is in trouble, and the batch is lost. */
     int (*apply)(struct journal_engine *engine, enum journal_verb verb, const struct record *in,

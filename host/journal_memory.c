@@ -136,6 +136,12 @@ static void engine_rollback(struct journal_engine *engine)
     (void)engine;
 }
 
+static bool engine_wrote(struct journal_engine *engine)
+{
+    (void)engine;
+    return true;
+}
+
 static int engine_apply(struct journal_engine *engine, enum journal_verb verb, const struct record *in,
                         int64_t now_ms, struct record_list *out, struct err *err)
 {
@@ -164,6 +170,7 @@ static const struct journal_engine_type memory_type = {
     .begin = engine_begin,
     .commit = engine_commit,
     .rollback = engine_rollback,
+    .wrote = engine_wrote,
     .apply = engine_apply,
     .beat = engine_beat,
     .bytes = engine_bytes,

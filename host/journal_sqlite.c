@@ -14,6 +14,7 @@
 
 enum {
     BUSY_LIMIT_MS = 5000,
+    BUSY_AGAIN_MS = 500, /* once it was waited for in vain: what only reads must not wait behind writers */
     CHECK_BYTES_MAX =
         64 * 1024 * 1024, /* quick_check reads all of a file: about half a second for this much */
 };
@@ -80,7 +81,11 @@ static int engine_begin(struct journal_engine *base, bool writes, struct err *er
     of(base)->left_before = of(base)->left;
     if (writes && sqlite_file_check(of(base), err) < 0) return -1;
     errno = 0; /* what stands there when the batch fails is of the batch */
-    return sqlite_exec(of(base), writes ? "BEGIN IMMEDIATE" : "BEGIN", err);
+    if (!writes) return sqlite_exec(of(base), "BEGIN", err);
+    int rc = sqlite_exec(of(base), "BEGIN IMMEDIATE", err);
+    of(base)->changes = sqlite3_total_changes(of(base)->db);
+    of(base)->locked = rc < 0 && strcmp(err->code, "journal_locked") == 0;
+    return rc;
 }
 
 static int engine_commit(struct journal_engine *base, struct err *err)
@@ -94,6 +99,11 @@ static void engine_rollback(struct journal_engine *base)
     struct sqlite_engine *engine = of(base);
     if (!sqlite3_get_autocommit(engine->db)) sqlite3_exec(engine->db, "ROLLBACK", NULL, NULL, NULL);
     engine->left = engine->left || engine->left_before;
+}
+
+static bool engine_wrote(struct journal_engine *base)
+{
+    return sqlite3_total_changes(of(base)->db) != of(base)->changes;
 }
 
 /* After process.leave a caller that goes on is a living process again. */
@@ -135,7 +145,9 @@ static int on_busy_cb(void *ctx, int count)
     clock_gettime(CLOCK_MONOTONIC, &now);
     uint64_t now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
     if (count == 0) engine->busy_since_ns = now_ns;
-    if (now_ns - engine->busy_since_ns > engine->busy_limit_ms * 1000000u) return 0;
+    uint64_t limit_ms =
+        engine->locked && engine->busy_limit_ms > BUSY_AGAIN_MS ? BUSY_AGAIN_MS : engine->busy_limit_ms;
+    if (now_ns - engine->busy_since_ns > limit_ms * 1000000u) return 0;
     pause.tv_nsec = 200000 * (1 + (count < 20 ? count : 20)); /* 0.2 to 4 ms */
     nanosleep(&pause, NULL);
     return 1;
@@ -247,6 +259,7 @@ static const struct journal_engine_type type = {
     .begin = engine_begin,
     .commit = engine_commit,
     .rollback = engine_rollback,
+    .wrote = engine_wrote,
     .apply = engine_apply,
     .beat = engine_beat,
     .bytes = engine_bytes,

@@ -31,6 +31,8 @@ struct sqlite_engine {
     bool left;        /* process.leave was called: whoever goes on writing is entered anew */
     bool left_before; /* at the begin of the batch */
     uint64_t busy_since_ns, busy_limit_ms;
+    int changes; /* sqlite3_total_changes when the last batch that writes began */
+    bool locked; /* the last batch that writes waited in vain */
     struct sqlite_statement statements[STATEMENTS_MAX];
 };
 

@@ -240,7 +240,7 @@ static void run_together(struct journal_writer *writer, struct list_node *batch)
         return;
     }
     if (run_batch(writer, batch, writes, &err) == 0) {
-        if (writes) note_state(writer, NULL);
+        if (writes && writer->engine->type->wrote(writer->engine)) note_state(writer, NULL);
         return;
     }
     fail_batch(batch, &err);

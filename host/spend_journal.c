@@ -16,7 +16,7 @@
 #include "host/log.h"
 #include "host/mem.h"
 
-static const uint64_t FIRST_RETRY_MS = 1000, LAST_RETRY_MS = 30000, PRESUME_EVERY_MS = 60000;
+static const uint64_t FIRST_RETRY_MS = 1000, LAST_RETRY_MS = 4000, PRESUME_EVERY_MS = 60000;
 
 /* ---- asking -------------------------------------------------------------------------------------------- */
 
