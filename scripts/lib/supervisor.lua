@@ -69,6 +69,22 @@ function methods:unwritable(err)
   book.emit(self, "journal.unwritable", nil, { code = err.code, error = err.message })
 end
 
+--- It can be written again: what could not be done for its sake is done now.
+function methods:writable()
+  if not self.journal_told then return end
+  self.journal_told = nil
+  log.info "supervisor.journal_is_back"
+  local ids = {}
+  for id in pairs(self.late) do ids[#ids + 1] = id end
+  table.sort(ids)
+  self.late = {}
+  for _, id in ipairs(ids) do
+    local entry = self.entries[id]
+    if entry and entry.heap == self.steps then self:wake_step(entry) end
+    book.tell(self, id)
+  end
+end
+
 --- Something that should not have happened.
 function methods:report(entry, err)
   log.error("supervisor.failed", { job = entry and entry.id, error = errors.is(err) and err.message or tostring(err) })
@@ -186,7 +202,12 @@ local function work(self, entry)
   if not ok and errors.is(err, "cancelled") then error(err, 0) end
   if self.entries[entry.id] ~= entry then return end
   if not ok then
-    if book.is_journal(err) then self:unwritable(err) else self:report(entry, err) end
+    if book.is_journal(err) then
+      self.late[entry.id] = true
+      self:unwritable(err)
+    else
+      self:report(entry, err)
+    end
     entry.again = AGAIN
   end
   local scheduled, why = pcall(self.schedule, self, entry)
@@ -249,7 +270,8 @@ local function tick(self)
         recover.claim(self)
       end
       serve_requests(self)
-      self.journal_told = nil -- that was a write
+      local state = journal.status() -- of the last write, whoever it was for
+      if state.ok then self:writable() else self:unwritable { code = state.code, message = state.message } end
     end)
     if not ok then
       if errors.is(err, "cancelled") then error(err, 0) end
@@ -272,7 +294,7 @@ function supervisor.new(options)
     name = ("perigee.supervisor.%d"):format(instances), options = options or {}, entries = {}, by_remote = {}, counts = {},
     waiters = {}, drivers = {}, services = {}, looks = heap.new(), steps = heap.new(), look_bell = book.bell(),
     step_bell = book.bell(), workers = sync.semaphore(WORKERS), busy = 0, sending = 0, readings = 0, pages = 0, retries = 0,
-    adopted = 0, rings = 0,
+    adopted = 0, rings = 0, late = {}, -- ids of jobs for which something could not be written
   }, methods)
   self.verbs = require "perigee.supervisor_verbs".new(self)
   self.lock = function(id) return lock_of(self, id) end

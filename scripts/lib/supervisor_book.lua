@@ -228,8 +228,9 @@ function book.insist(self, entry, change)
     local ok, row = pcall(book.move, self, entry, change)
     if ok then return row end
     if not book.is_journal(row) then error(row, 0) end
+    self.late[entry.id] = true
     self:unwritable(row)
-    task.sleep(pause)
+    book.await(self, entry.id, pause)
     pause = math.min(pause * 2, LAST_PAUSE)
   end
 end
