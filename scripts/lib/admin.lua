@@ -40,8 +40,8 @@ local function wants_json(request)
   return (request.headers.accept or ""):find("application/json", 1, true) ~= nil
 end
 
-local function readyz(gather, request)
-  local data, why = gather()
+local function readyz(gather, request, state)
+  local data, why = (state or gather)()
   local obstacles = data and status.obstacles(data) or { { code = "no_answer", text = why } }
   local ready = #obstacles == 0
   if wants_json(request) then
@@ -83,7 +83,8 @@ function Server:close()
 end
 Server.__close = Server.close
 
---- Listens at `listen` (ADDRESS:PORT). data(): the table of perigee.status and perigee.metrics; may wait.
+--- Listens at `listen` (ADDRESS:PORT). data(): the table of perigee.status and perigee.metrics; may wait. state(): what
+--- of it says whether the daemon is ready, for one that can tell without waiting.
 function admin.serve(options)
   local host, port = read_address(options.listen)
   local gather = new_gatherer(options.data)
@@ -94,7 +95,7 @@ function admin.serve(options)
       local show = PATHS[request.path]
       if not show then return { status = 404, body = "there are /healthz, /readyz and /metrics\n" } end
       if request.method ~= "GET" and request.method ~= "HEAD" then return { status = 405, headers = { Allow = "GET, HEAD" } } end
-      return show(gather, request)
+      return show(gather, request, options.state)
     end,
   }
   return setmetatable({ url = server.url, port = server.port, _server = server, _sampler = core.sample_loop(LAG_SAMPLES) }, Server)

@@ -292,6 +292,11 @@ local function service_rows(figures)
   return rows
 end
 
+--- What says whether the daemon takes work. Does not wait: a journal that hangs must not hide why.
+function daemon.state()
+  return { draining = draining, journal = journal.status(), services = service_rows(supervisor.figures() or {}) }
+end
+
 --- What the daemon is and does, as perigee.status and perigee.metrics read it. May wait.
 function daemon.health()
   local figures = supervisor.figures() or {}

@@ -60,7 +60,7 @@ end
 
 local function open_admin(settings, daemon)
   if not settings.admin_listen then return end
-  local server = require("perigee.admin").serve { listen = settings.admin_listen, data = daemon.health }
+  local server = require("perigee.admin").serve { listen = settings.admin_listen, data = daemon.health, state = daemon.state }
   servers[#servers + 1] = server
   addresses.admin = server.url
 end

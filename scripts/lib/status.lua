@@ -25,6 +25,7 @@ status.SCHEMA_VERSION = 1
 local STATES <const> = { "planned", "held", "submitting", "running", "unknown", "succeeded", "failed", "stopped",
   "expired", "denied" }
 local MOST_PROBLEMS <const> = 8
+local HANGS <const> = 20 -- seconds: longer than a writer of the journal waits for others, and for its turn
 
 -- ---- the document ------------------------------------------------------------------------------------------
 
@@ -74,6 +75,8 @@ function status.obstacles(data)
   local journal = data.journal
   if journal and not journal.ok then
     add(journal.code or "journal", "the journal cannot be written: " .. (journal.message or "it has not answered"))
+  elseif journal and (journal.queued or 0) > 0 and (journal.answered_ago or 0) > HANGS then
+    add("journal", ("the journal has not answered for %s: its disk hangs"):format(time.words(math.floor(journal.answered_ago))))
   end
   for _, service in ipairs(data.services or {}) do
     if not service.ok then add("service", ("%s: %s"):format(service.service, service.why or "refused")) end
