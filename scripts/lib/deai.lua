@@ -8,6 +8,7 @@ local account = require "perigee.deai_account"
 local core = require "perigee.core.ops"
 local errors = require "perigee.error"
 local flows = require "perigee.deai_flows"
+local paging = require "perigee.paging"
 local service = require "perigee.service"
 
 local deai = {}
@@ -104,17 +105,12 @@ List.__index = List
 -- Rows of all pages, one page at a time: a generic `for` calls it, and asks the service as it goes.
 function List:__call()
   while self.at >= #self.rows do
-    if self.page >= self.pages then return nil end
-    self.page = self.page + 1
-    local fields = { pageNo = self.page, pageSize = self.page_size, jobID = self.job_id }
-    local reply = service.read(self.client, self.operation, fields, { timeout = self.timeout })
-    self.rows, self.at = type(reply.data) == "table" and reply.data or {}, 0
-    self.pages = reply.totalPages or (#self.rows < self.page_size and self.page or math.huge)
-    self.total = reply.totalCount
-    if #self.rows == 0 then
-      self.pages = self.page
-      return nil
-    end
+    if self.reading.ended then return nil end
+    local rows = flows.next_page(self.reading, self.operation, function(fields)
+      fields.jobID = self.job_id
+      return (service.read(self.client, self.operation, fields, { timeout = self.timeout }))
+    end)
+    self.rows, self.at = rows, 0
   end
   self.at = self.at + 1
   return self.rows[self.at]
@@ -132,7 +128,7 @@ local function list(client, operation, job_id, options)
   local exact = core.check("deai", operation, { jobID = job_id, pageNo = options.pageNo, pageSize = options.pageSize })
   return setmetatable({
     client = client, operation = operation, job_id = exact.jobID, timeout = options.timeout,
-    page = exact.pageNo - 1, pages = math.huge, page_size = exact.pageSize, rows = {}, at = 0,
+    reading = paging.open(exact.pageSize, exact.pageNo), rows = {}, at = 0,
   }, List)
 end
 

@@ -8,13 +8,14 @@ local account = require "perigee.deai_account"
 local core = require "perigee.core.ops"
 local errors = require "perigee.error"
 local json = require "perigee.json"
+local paging = require "perigee.paging"
 local service = require "perigee.service"
 local task = require "perigee.task"
 
 local flows = {}
 
 local JOB_TIMEOUT <const>, INFERENCE_TIMEOUT <const> = 24 * 3600, 2 * 3600
-local LIST_PAGES <const> = 50 -- of 100 rows, when a job is looked up by its name
+local PAGE <const>, LIST_PAGES <const> = 100, 50 -- rows and pages when a job or an inference is looked up
 local LOOKUPS <const> = { 0, 1, 3 } -- seconds before each look for a job whose id did not come
 
 -- ---- fields ----------------------------------------------------------------------------------------------------
@@ -64,16 +65,48 @@ end
 
 -- ---- training ----------------------------------------------------------------------------------------------------
 
---- Calls take(row) for each job of the account, newest first, until it returns true or LIST_PAGES are read; raises.
-function flows.each_job(client, take)
-  for page = 1, LIST_PAGES do
-    local reply = service.call(client, "jobs", { pageNo = page, pageSize = 100 }, { timeout = 30 })
-    local rows = type(reply.data) == "table" and reply.data or {}
+-- What tells a row from others; rows of other lists may well be equal.
+local MARKS <const> = {
+  jobs = function(row) return row.jobID end,
+  inferences = function(row) return ("%s|%s|%s|%s"):format(row.submitTime, row.tx_hash, row.ccd_cost, row.result) end,
+}
+
+--- The rows of the next page of a reading (see paging.lua); none where it is one that was read before.
+--- ask{pageNo=, pageSize=} -> reply.
+function flows.next_page(reading, operation, ask)
+  local number, size = reading.number, reading.size
+  local reply = ask { pageNo = number, pageSize = size }
+  local rows = type(reply.data) == "table" and reply.data or {}
+  local last = reply.totalPages and reply.size == size and number >= reply.totalPages
+  return reading:take(rows, reply.totalCount, MARKS[operation], last) and rows or {}
+end
+
+-- Calls take(row) for the rows of a list, newest first, until it returns true or LIST_PAGES are read; raises.  True if
+-- take did, or all rows were seen.
+local function each_row(client, operation, job_id, take)
+  local reading = paging.open(PAGE)
+  for _ = 1, LIST_PAGES do
+    local rows = flows.next_page(reading, operation, function(fields)
+      fields.jobID = job_id
+      return (service.call(client, operation, fields, { timeout = 30 }))
+    end)
     for _, row in ipairs(rows) do
-      if take(row) then return end
+      if take(row) then return true end
     end
-    if #rows == 0 or page >= (reply.totalPages or math.huge) then return end
+    if reading.ended then return reading.complete end
   end
+  return false
+end
+
+--- Calls take(row) for each job of the account, newest first, until it returns true or LIST_PAGES are read; raises.
+--- False if there may be jobs that were not seen.
+function flows.each_job(client, take)
+  return each_row(client, "jobs", nil, take)
+end
+
+--- The same for each inference of a job.
+function flows.each_inference(client, job_id, take)
+  return each_row(client, "inferences", job_id, take)
 end
 
 -- jobIDs of the jobs of that name; nil if the list cannot be read.

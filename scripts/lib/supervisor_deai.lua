@@ -29,6 +29,7 @@ local LONGEST_NAME <const> = 80 -- bytes of a job's own name before the intent
 local UPLOAD_LIFE <const>, REMEMBERED <const> = 3600, 1000 -- seconds an upload is used again, and how many are known
 local SWEEP_AGE <const> = 24 * 3600 -- how long a training that nobody tracks is taken to be running
 local WINDOW <const> = 90 -- seconds in which a request that was sent may still have started something
+local DAY <const> = 24 * 3600 -- what is older than this before an attempt is none of its work
 local CLOCKS <const> = 2 -- seconds by which the service's clock may differ
 
 --- A driver over a client: client, or nil for one of the configuration.
@@ -184,11 +185,13 @@ end
 
 -- A row of the list by the time it was submitted.
 local function row_at(self, job_id, at)
-  local reply = service.call(self.client, "inferences", { jobID = job_id, pageNo = 1, pageSize = 100 }, { timeout = 30 })
-  for _, row in ipairs(type(reply.data) == "table" and reply.data or {}) do
-    if time_of(row.submitTime) == at then return flows.row { data = row } end
-  end
-  return { done = false }
+  local found
+  flows.each_inference(self.client, job_id, function(row)
+    local submitted = time_of(row.submitTime)
+    if submitted == at then found = row end
+    return found ~= nil or (submitted ~= nil and submitted < at)
+  end)
+  return flows.row { data = found }
 end
 
 local function read_inference(self, entry)
@@ -217,15 +220,24 @@ end
 -- ---- finding -------------------------------------------------------------------------------------------------------
 
 local function find_training(self, job, attempt)
-  local name, found = driver.name_of(json.decode(job.spec).jobName or job.name, attempt.intent), nil
-  local ok, err = pcall(flows.each_job, self.client, function(row)
-    if row.jobName == name then found = row.jobID end
+  local name = driver.name_of(json.decode(job.spec).jobName or job.name, attempt.intent)
+  local since = attempt.started_at / 1000 + account.state(self.client).skew - DAY
+  local found, cut
+  local ok, all = pcall(flows.each_job, self.client, function(row)
+    local began = time_of(row.creationTime)
+    if row.jobName == name then
+      found = row.jobID
+    elseif began and began < since then
+      return true -- all that follow are older
+    elseif type(row.jobName) == "string" and row.jobName ~= "" and name:sub(1, #row.jobName) == row.jobName then
+      cut = true -- a name that the service has cut short
+    end
     return found ~= nil
   end)
   if found then return found end
-  if ok then return nil, "absent" end
-  if errors.is(err, "cancelled") then error(err, 0) end
-  return nil, "unreadable", err
+  if ok then return nil, all and not cut and "absent" or "no_list" end
+  if errors.is(all, "cancelled") then error(all, 0) end
+  return nil, "unreadable", all
 end
 
 -- True if another start on the job may be the one that a row shows.
@@ -242,16 +254,21 @@ end
 local function find_inference(self, job, attempt)
   local job_id = json.decode(job.spec).jobID
   local since = attempt.started_at / 1000 + account.state(self.client).skew
-  local ok, reply = pcall(service.call, self.client, "inferences", { jobID = job_id, pageNo = 1, pageSize = 100 }, { timeout = 30 })
-  if not ok then
-    if errors.is(reply, "cancelled") then error(reply, 0) end
-    return nil, "unreadable", reply
-  end
-  local times = {}
-  for _, row in ipairs(type(reply.data) == "table" and reply.data or {}) do
+  local times, undated = {}, false
+  local ok, all = pcall(flows.each_inference, self.client, job_id, function(row)
     local at = time_of(row.submitTime)
-    if at and at >= math.floor(since) - CLOCKS and at <= since + WINDOW then times[#times + 1] = at end
+    if not at then
+      undated = true -- one that is not done yet may not say when it was submitted
+    elseif at >= math.floor(since) - CLOCKS and at <= since + WINDOW then
+      times[#times + 1] = at
+    end
+    return at ~= nil and at < since - DAY
+  end)
+  if not ok then
+    if errors.is(all, "cancelled") then error(all, 0) end
+    return nil, "unreadable", all
   end
+  if undated or not all then return nil, "no_list" end
   if #times == 0 then return nil, "absent" end
   if #times > 1 or has_rivals(job_id, attempt, since) then return nil, "no_list" end
   return ("at:%d:%s"):format(times[1], job_id), "the one inference on the service that was submitted then"

@@ -87,10 +87,10 @@ local function not_found(self, entry, row, attempts, how)
   local now = clock.now()
   if how == "absent" then
     entry.absent_since = entry.absent_since or now
-  elseif how == "unreadable" then
+  else
     entry.absent_since = nil
-    return nil
   end
+  if how == "unreadable" then return nil end
   local certain = how == "absent" and now - entry.absent_since >= APART
   if not certain and how == "absent" then return nil end
   if entry.asked == (certain and "certain" or how) then return nil end

@@ -9,7 +9,9 @@ local clock = require "perigee.core.task"
 local core = require "perigee.core.ops"
 local errors = require "perigee.error"
 local flows = require "perigee.sxwl_flows"
+local journal = require "perigee.core.journal"
 local json = require "perigee.json"
+local paging = require "perigee.paging"
 local price = require "perigee.sxwl_price"
 local service = require "perigee.service"
 local sxwl = require "perigee.sxwl"
@@ -124,15 +126,16 @@ end
 -- no model.  Its status, or nil.
 local function listed(self, remote_id)
   if not self:offers_list(clock.now()) then return nil end
-  for number = 1, LOOK_PAGES do
+  local reading = self.reading()
+  for _ = 1, LOOK_PAGES do
     service.take_turn(self.client)
-    local ok, rows, last = pcall(self.page, self, number, clock.now())
+    local ok, rows = pcall(self.page, self, reading, clock.now())
     if not ok and errors.is(rows, "cancelled") then error(rows, 0) end
     if not ok or not rows then return nil end
     for _, row in ipairs(rows) do
       if row.id == remote_id then return row.status end
     end
-    if last then return nil end
+    if reading.ended then return nil end
   end
   return nil
 end
@@ -164,70 +167,104 @@ local function not_offered(err)
   return errors.is(err) and (err.code == "not_offered" or err.status == 404 or err.status == 405)
 end
 
--- One page of the list, newest first; nil where there is none.
-local function read_page(self, number, now)
-  local ok, reply = pcall(service.call, self.client, "jobs", { current = number, size = self.page_size }, { timeout = 30 })
+local function mark(row)
+  return row.jobName
+end
+
+-- The next page of a reading, newest first; nil where there is no list.
+local function read_page(self, reading, now)
+  local ok, reply = pcall(service.call, self.client, "jobs", { current = reading.number, size = reading.size }, { timeout = 30 })
   if not ok then
     if not not_offered(reply) then error(reply, 0) end
     self.no_list_until = now + NO_LIST
     return nil
   end
   local rows = type(reply.content) == "table" and reply.content or {}
-  local total = reply.totalElements
-  if #rows > 0 and #rows < self.page_size and total and total > (number - 1) * self.page_size + #rows then
-    if number == 1 then self.page_size = #rows end -- it gives no more than that at once
-  end
-  local last = #rows == 0 or #rows < self.page_size or (total ~= nil and number * self.page_size >= total)
-  return rows, last
+  if not reading:take(rows, reply.totalElements, mark) then rows = {} end
+  self.page_size = reading.size
+  return rows
 end
 
---- One page as { {id, status} … } and whether it is the last; nil where no list is offered.  What it says of an end is
---- a hint.
-function driver:page(number, now)
-  local rows, last = read_page(self, number, now)
+--- A reading of the whole list, for page().
+function driver.reading()
+  return paging.open(PAGE)
+end
+
+--- The next page of a reading as { {id, status} … }; nil where no list is offered.  What it says of an end is a hint.
+function driver:page(reading, now)
+  local rows = read_page(self, reading, now)
   if not rows then return nil end
   local found = {}
   for i, row in ipairs(rows) do found[i] = { id = row.jobName, status = STATUS[row.workStatus] } end
-  return found, last
+  return found
 end
 
 -- ---- finding -------------------------------------------------------------------------------------------------
 
--- The intent that the request of a row carried, or nil.
+-- The intent that the request of a row carried, or nil; and false where the row does not tell what it carried.
 local function intent_of(row)
-  if type(row.jsonAll) ~= "string" then return nil end
+  if type(row.jsonAll) ~= "string" then return nil, false end
   local ok, body = pcall(json.decode, row.jsonAll)
   local env = ok and type(body) == "table" and body.env
-  return type(env) == "table" and env[INTENT] or nil
+  if type(env) ~= "table" then return nil, false end
+  return env[INTENT], true
+end
+
+-- True if other jobs of the journal have all of these ids.
+local function are_known(ids)
+  if next(ids) == nil then return true end
+  local after
+  repeat
+    local rows = journal.call("job.list", { service = "sxwl", limit = 500, after = after })
+    for _, row in ipairs(rows) do
+      if row.remote_id then ids[row.remote_id] = nil end
+      after = row.id
+    end
+  until #rows < 500 or next(ids) == nil
+  return next(ids) == nil
+end
+
+-- Takes rows in: the id of the one with that intent, or nil; into `doubtful` ids of those that may be it; and the time
+-- of the last row, if it can be read.
+local function look_through(rows, intent, since, doubtful)
+  local oldest
+  for _, row in ipairs(rows) do
+    local own, told = intent_of(row)
+    if own == intent then return row.jobName end
+    oldest = time_of(row.createTime)
+    if not told and not (oldest and since and oldest < since) then doubtful[row.jobName or ""] = true end
+  end
+  return nil, oldest
 end
 
 --- Looks for the job that an intent has made: its id; or nil and "absent", "no_list" or "unreadable", with the error.
+--- It is absent if every job that may have been created since shows which intent it carries, and none carries this one.
 function driver:find(_, attempt, now)
   local since = attempt.started_at and attempt.started_at / 1000 - CLOCKS or nil
-  for number = 1, FIND_PAGES do
+  local reading, doubtful = self.reading(), {}
+  for _ = 1, FIND_PAGES do
     service.take_turn(self.client)
-    local ok, rows, last = pcall(read_page, self, number, now)
+    local ok, rows = pcall(read_page, self, reading, now)
     if not ok then
       if errors.is(rows, "cancelled") then error(rows, 0) end
       return nil, "unreadable", rows
     elseif not rows then
       return nil, "no_list"
     end
-    for _, row in ipairs(rows) do
-      if intent_of(row) == attempt.intent then return row.jobName end
-    end
-    local oldest = rows[#rows] and time_of(rows[#rows].createTime)
-    if last or (since and oldest and oldest < since) then return nil, "absent" end
+    local found, oldest = look_through(rows, attempt.intent, since, doubtful)
+    if found then return found end
+    local all = reading.complete or (since and oldest and oldest < since)
+    if all or reading.ended then return nil, all and are_known(doubtful) and "absent" or "no_list" end
   end
-  return nil, "unreadable"
+  return nil, "no_list"
 end
 
 --- Paid jobs of the service's list that may still run: { {id, since, name, price} … }, or nil where there is none.
 function driver:sweep(now)
-  local found = {}
-  for number = 1, SWEEP_PAGES do
+  local found, reading = {}, self.reading()
+  for _ = 1, SWEEP_PAGES do
     service.take_turn(self.client)
-    local rows, last = read_page(self, number, now)
+    local rows = read_page(self, reading, now)
     if not rows then return nil end
     for _, row in ipairs(rows) do
       if STATUS[row.workStatus] == "working" then
@@ -239,7 +276,7 @@ function driver:sweep(now)
         }
       end
     end
-    if last then break end
+    if reading.ended then break end
   end
   return found
 end

@@ -203,11 +203,12 @@ local function read_list(self, driver, name, due)
   local waiting = {}
   for _, entry in ipairs(due) do waiting[entry.id] = true end
   local most = 5 + 2 * math.ceil(self.looks.count / (driver.page_size or 100))
-  for number = 1, most do
+  local reading = driver.reading()
+  for _ = 1, most do
     local first = self.looks:peek()
     if first and first.wake <= NOW then watch.look(self, first) end -- a callback does not wait for the whole list
     service.take_turn(driver.client)
-    local ok, rows, last = pcall(driver.page, driver, number, clock.now())
+    local ok, rows = pcall(driver.page, driver, reading, clock.now())
     if not ok then
       unread(self, name, nil, rows)
       return nil
@@ -223,7 +224,7 @@ local function read_list(self, driver, name, due)
         waiting[entry.id], left = nil, left - 1
       end
     end
-    if last or left <= 0 then break end
+    if reading.ended or left <= 0 then break end
   end
   for _, entry in ipairs(due) do
     if still(self, entry) and not (entry.seen_at and entry.seen_at >= started) then singles[#singles + 1] = entry end

@@ -8,6 +8,7 @@
 local core = require "perigee.core.ops"
 local errors = require "perigee.error"
 local flows = require "perigee.sxwl_flows"
+local paging = require "perigee.paging"
 local price = require "perigee.sxwl_price"
 local service = require "perigee.service"
 
@@ -95,14 +96,12 @@ List.__index = List
 -- Rows of all pages, newest first: a generic `for` calls it, and asks the service as it goes.
 function List:__call()
   while self.at >= #self.rows do
-    if self.finished then return nil end
-    local reply = service.read(self.client, "jobs", { current = self.current, size = self.size }, { timeout = self.timeout })
-    self.rows, self.at = type(reply.content) == "table" and reply.content or {}, 0
-    self.seen = self.seen + #self.rows
-    self.total = reply.totalElements
-    self.current = self.current + 1
-    self.finished = #self.rows < self.size or (self.total ~= nil and self.seen >= self.total)
-    if #self.rows == 0 then return nil end
+    local reading = self.reading
+    if reading.ended then return nil end
+    local reply = service.read(self.client, "jobs", { current = reading.number, size = reading.size }, { timeout = self.timeout })
+    local rows = type(reply.content) == "table" and reply.content or {}
+    if not reading:take(rows, reply.totalElements, function(row) return row.jobName end) then return nil end
+    self.rows, self.at = rows, 0
   end
   self.at = self.at + 1
   return self.rows[self.at]
@@ -120,8 +119,7 @@ function Client:jobs(options)
   options = service.check_options("sxwl.jobs", options, { "timeout", "current", "size" })
   local exact = core.check("sxwl", "jobs", { current = options.current, size = options.size })
   return setmetatable({
-    client = self, timeout = options.timeout, current = exact.current, size = exact.size,
-    rows = {}, at = 0, seen = (exact.current - 1) * exact.size, finished = false,
+    client = self, timeout = options.timeout, reading = paging.open(exact.size, exact.current), rows = {}, at = 0,
   }, List)
 end
 

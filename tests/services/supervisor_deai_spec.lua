@@ -176,6 +176,68 @@ describe("a supervised inference", function()
 
     assert.equal("unknown\tsucceeded\t1\n", out)
   end)
+
+  it("whose row does not say yet when it was submitted is not sent again, and found once it does", function()
+    local out = scene([[
+      local handle, mute = world.world.handle, true
+      world.world.handle = function(self, request, now)
+        local response = handle(self, request, now)
+        if mute and request.path:find "queryInferList" and response.body then
+          response.body = response.body:gsub('"submitTime":%d+', '"submitTime":0')
+        end
+        return response
+      end
+      local id = infer({ on_unknown = "retry" }, trained())
+      sleep(1800)
+      print(job(id).state, #world.world.ledger:inferences())
+      mute = false
+      print(wait(id, 36000).state, #world.world.ledger:inferences())
+    ]], {faults = "deai.start_inference:drop_after=1"})
+
+    assert.equal("unknown\t1\nsucceeded\t1\n", out)
+  end)
+
+  it("whose reply was lost is found and watched behind the short pages of a list", function()
+    local out = scene([[
+      local id = trained()
+      local handle, hidden = world.world.handle, true
+      world.world.handle = function(self, request, now)
+        if not request.path:find "queryInferList" then return handle(self, request, now) end
+        if hidden then return { drop = "before" } end
+        local asked = json.decode(request.body)
+        asked.pageSize = math.min(asked.pageSize, 2)
+        request.body = json.encode(asked)
+        local response = handle(self, request, now)
+        response.body = response.body:gsub('"totalPages":%d+,?', ""):gsub('"totalCount":%d+,?', "")
+        return response
+      end
+      local lost = infer({ name = "lost", on_unknown = "retry" }, id)
+      sleep(300)
+      for i = 1, 5 do wait(infer({ name = "other" .. i }, id), 3600) end
+      hidden = false
+      print(wait(lost, 36000).state, #world.world.ledger:inferences())
+    ]], {faults = "deai.start_inference:drop_after=1"})
+
+    assert.equal("succeeded\t6\n", out)
+  end)
+
+  it("of a training: a name that the list shows cut short may be it, and nothing is sent again", function()
+    local out = scene([[
+      local handle = world.world.handle
+      world.world.handle = function(self, request, now)
+        local response = handle(self, request, now)
+        if request.path:find "jobListByUser" and response.body then
+          response.body = response.body:gsub('"jobName":"(weather%-%x%x)%x+"', '"jobName":"%1"')
+        end
+        return response
+      end
+      local id = train { on_unknown = "retry" }
+      sleep(3600)
+      print(job(id).state, jobs())
+    ]], {faults = "deai.create_job:drop_after=1"})
+
+    assert.equal("unknown\t1\n", out)
+  end)
 end)
 
 describe("a refused password of Distributed AI", function()

@@ -73,6 +73,95 @@ describe("a create without an answer", function()
     assert.equal("unknown\t0\n", out)
   end)
 
+  it("is not sent again where rows of the list do not tell what they carry: one of them may be it", function()
+    for _, what in ipairs {"nil", "''", [['{"env":{"PERIG']], "'{}'"} do
+      local out = play(([[
+        local handle = world.world.handle
+        world.world.handle = function(self, request, now)
+          local response = handle(self, request, now)
+          if request.method == "GET" and request.path:find "userJob$" then
+            local page = json.decode(response.body)
+            for _, row in ipairs(page.content) do row.jsonAll = %s end
+            response.body = json.encode(page)
+          end
+          return response
+        end
+        local id = submit { on_unknown = "retry" }
+        print(wait(id, 7200).state, created(), permits(id))
+      ]]):format(what), {faults = LOST})
+
+      assert.equal("unknown\t1\tunknown:10 CNY\n", out, what)
+    end
+  end)
+
+  it("is sent again where only jobs that others track do not tell what they carry", function()
+    local out = play([[
+      local handle = world.world.handle
+      world.world.handle = function(self, request, now)
+        local response = handle(self, request, now)
+        if request.method == "GET" and request.path:find "userJob$" then
+          local page = json.decode(response.body)
+          for _, row in ipairs(page.content) do row.jsonAll = nil end
+          response.body = json.encode(page)
+        end
+        return response
+      end
+      local lost = submit { on_unknown = "retry", name = "lost" }
+      sleep(1)
+      submit { name = "other" }
+      print(wait(lost, 7200).state, created())
+    ]], {faults = NEVER_THERE})
+
+    assert.equal("succeeded\t2\n", out)
+  end)
+
+  it("is found where pages are short, rows are not counted, and the times of rows say nothing", function()
+    local out = play([[
+      local handle = world.world.handle
+      local hidden = true
+      world.world.handle = function(self, request, now)
+        if request.method ~= "GET" or not request.path:find "userJob$" then return handle(self, request, now) end
+        if hidden then return { status = 503, headers = {}, body = "" } end
+        request.query.size = tostring(math.min(2, tonumber(request.query.size)))
+        local response = handle(self, request, now)
+        local page = json.decode(response.body)
+        page.totalElements = nil
+        for _, row in ipairs(page.content) do row.createTime = "0001-01-01T00:00:00Z" end
+        response.body = json.encode(page)
+        return response
+      end
+      local lost = submit { on_unknown = "retry", name = "lost" }
+      sleep(1)
+      for i = 1, 5 do submit { name = "other" .. i } end
+      sleep(30)
+      hidden = false
+      print(wait(lost, 7200).state, created())
+    ]], {faults = LOST})
+
+    assert.equal("succeeded\t6\n", out)
+  end)
+
+  it("is not sent again where the service always gives the same page", function()
+    local out = play([[
+      local handle = world.world.handle
+      local hidden = true
+      world.world.handle = function(self, request, now)
+        if request.method ~= "GET" or not request.path:find "userJob$" then return handle(self, request, now) end
+        if hidden then return { status = 503, headers = {}, body = "" } end
+        request.query.size, request.query.current = "2", "1"
+        return handle(self, request, now)
+      end
+      local lost = submit { on_unknown = "retry", name = "lost" }
+      sleep(1)
+      for i = 1, 5 do submit { name = "other" .. i } end
+      sleep(30)
+      hidden = false
+      print(wait(lost, 7200).state, created())
+    ]], {faults = LOST})
+
+    assert.equal("unknown\t6\n", out)
+  end)
+
   it("is not sent again while the list cannot be read", function()
     local out = play([[
       local handle = world.world.handle
