@@ -127,7 +127,7 @@ local function verdicts_of(verdict)
 end
 
 local function hold(self, entry, verdict, price, decisions)
-  local expires = book.wall() + (self.options.approval_after or APPROVAL) * 1000
+  local expires = book.wall() + (verdict.expires or self.options.approval_after or APPROVAL) * 1000
   decisions[#decisions + 1] = decision("gate", "held for approval: " .. (verdict.why or "a policy wants it"), {
     price = price, expires_at = expires,
   })

@@ -46,6 +46,19 @@ describe("the gate of a job", function()
       .. "job.submitted job.held job.running job.succeeded\n", out)
   end)
 
+  it("holds a job for as long as the policy says", function()
+    local out = play([[
+      function ask(event) return event == "job.submit" and { decision = "hold", why = "look", expires = 7200 } or nil end
+      local id = submit {}
+      sleep(7000)
+      print(job(id).state)
+      sleep(300)
+      print(job(id).state, said())
+    ]])
+
+    assert.equal("held\ndenied\tjob.submitted job.held approval.expiring job.denied\n", out)
+  end)
+
   it("ends a held job that is denied", function()
     local out = play([[
       function ask(event) return event == "job.submit" and { decision = "hold", why = "look" } or nil end
