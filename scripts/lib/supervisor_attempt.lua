@@ -17,6 +17,7 @@ local attempt = {}
 
 local BASE <const>, CAP <const> = 2, 60 -- seconds before a request that had no effect is tried again
 local LOGIN_PAUSE <const> = 900 -- seconds a refused password rests
+local PATIENCE <const> = 3600 -- seconds without a start before somebody is told
 local APPROVAL <const> = 24 * 3600 -- seconds a held job waits for its approval
 local decision, emit = book.decision, book.emit
 
@@ -98,6 +99,16 @@ local function passes(err)
   return err.renewed or (service.passes(err) and err.kind ~= "denied") or false
 end
 
+-- Nothing could be started for long: somebody is told, once.
+local function tell_waiting(self, entry, row, err)
+  local now = clock.now()
+  entry.waiting_since = entry.waiting_since or now
+  local patience = entry.patience or self.options.unreachable_after or PATIENCE
+  if entry.told or now - entry.waiting_since < patience then return end
+  entry.told = true
+  emit(self, "job.unreachable", row, { error = text_of(err), since = book.wall() / 1000 - (now - entry.waiting_since) })
+end
+
 -- An error before or without any effect, of attempt `number`; tried: its row if money was reserved for it.
 local function refused(self, entry, row, err, number, tried)
   if errors.is(err, "cancelled") then error(err, 0) end
@@ -107,6 +118,7 @@ local function refused(self, entry, row, err, number, tried)
   end
   if passes(err) then
     if err.kind == "auth" and not err.renewed then self:login_refused(row.service, err) end
+    tell_waiting(self, entry, row, err)
     return attempt.postpone(self, entry, row, err, backoff(entry, err), tried)
   end
   if (errors.is(err, "denied") or errors.is(err, "funds")) and number == 1 then return deny(self, entry, row, err) end
@@ -197,7 +209,7 @@ local function new_try(self, entry, row, options, limits, number)
 end
 
 local function is_running(self, entry, try, remote_id)
-  entry.permit, entry.refusals = try.permit, nil
+  entry.permit, entry.refusals, entry.waiting_since, entry.told = try.permit, nil, nil, nil
   local row = book.insist(self, entry, {
     state = "running", remote_id = remote_id, reason = "", error = "",
     attempts = { { attempt = try.number, state = "running", remote_id = remote_id } },

@@ -144,4 +144,17 @@ describe("a job that fails", function()
 
     assert.equal("planned\t1\t0\nsucceeded\t1\t0.4 CNY\n", out)
   end)
+
+  it("tells once that a job cannot be started for an hour, and starts it when it can", function()
+    local out = play([[
+      local id = submit {}
+      sleep(3 * 3600)
+      print(job(id).state, said())
+      world.world.faults:replace ""
+      print(wait(id).state, said())
+    ]], {faults = "sxwl.create_job:transient"})
+
+    assert.equal("planned\tjob.submitted job.unreachable\n"
+      .. "succeeded\tjob.submitted job.unreachable job.running job.succeeded\n", out)
+  end)
 end)
