@@ -388,7 +388,7 @@ void cli_push_option_names(lua_State *L)
     lua_Integer n = 0;
     lua_newtable(L);
     for (const struct cli_command *c = cli_commands; c->name; c++) {
-        for (const struct cli_option *o = c->options; o->name; o++) {
+        for (const struct cli_option *o = c->options; c->configurable && o->name; o++) {
             lua_pushstring(L, o->name);
             lua_rawseti(L, -2, ++n);
         }

@@ -161,6 +161,7 @@ const struct cli_command cli_commands[] = {
          "5 outcome of a paid call unknown, 6 partly done, 70 stuck, 71 deadlock, 124 time-out,\n"
          "129 130 143 ended by SIGHUP, SIGINT, SIGTERM; else what os.exit says.",
      .options = run_options,
+     .configurable = true,
      .takes_script = true},
     {.name = "approve",
      .usage = "[options] JOB",
@@ -197,6 +198,7 @@ const struct cli_command cli_commands[] = {
          "already,\n"
          "70 a policy was stuck where nothing could interrupt it: the next start pauses it.",
      .options = daemon_options,
+     .configurable = true,
      .least_words = 0,
      .most_words = -1},
     {.name = "deny",

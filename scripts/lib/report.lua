@@ -173,7 +173,8 @@ local function frames(traceback, origin)
 end
 
 --- report.render(err, {traceback=, origin=, sums=}) -> text with a line end. origin: traceback of the task in
---- which the error began; sums: summary.money(); unpriced: paid calls whose price is not known.
+--- which the error began; sums: summary.money(); unpriced: paid calls whose price is not known; command: it ended a
+--- command of perigee's own, which has no script and spends nothing.
 function report.render(err, context)
   context = context or {}
   local lines = {}
@@ -181,7 +182,8 @@ function report.render(err, context)
     lines[1] = escape(("perigee: %s: %s"):format(err.kind, err.message))
     paragraph(lines, "where", where(err))
     local call = call_money(err)
-    paragraph(lines, "money", (call and call .. "\n" or "") .. run_money(context))
+    local money = not context.command and run_money(context)
+    paragraph(lines, "money", call and money and call .. "\n" .. money or call or money)
     paragraph(lines, "do", err.hint or (err.outcome == "unknown" and (unpaid(err) and unpaid_advice or unknown_advice))
       or advice_by_code[err.code] or advice[err.kind])
   else
@@ -190,7 +192,7 @@ function report.render(err, context)
     local memory = err == "not enough memory"
     paragraph(lines, "do", memory and advice_by_code.memory or "Correct the script at the line above.")
   end
-  if not (errors.is(err) and no_line[err.code]) then
+  if not (errors.is(err) and (context.command or no_line[err.code])) then
     for _, line in ipairs(frames(context.traceback, context.origin)) do
       lines[#lines + 1] = line
     end

@@ -227,7 +227,8 @@ local reasons = {
 local function show_error(err, traceback, origin)
   local report = require "perigee.report"
   local all = require("perigee.summary").collect()
-  local text = report.render(err, { traceback = traceback, origin = origin, sums = all.money, unpriced = all.unpriced })
+  local text = report.render(err, { traceback = traceback, origin = origin, sums = all.money, unpriced = all.unpriced,
+    command = host and host.options.command ~= "run" })
   term.write("err", require("perigee.config").redact(text))
   return report.exit_code(err)
 end

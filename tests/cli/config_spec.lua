@@ -93,6 +93,12 @@ describe("a configuration file", function()
     assert.is_truthy(refused("return { deai = { mail = 'x' } }"):find("did you mean deai.email?", 1, true))
   end)
 
+  it("with an option that only a command line can have is refused", function()
+    for _, field in ipairs { "yes", "keep", "by", "status", "speed", "json", "seed" } do
+      assert.is_truthy(refused(("return { %s = 1 }"):format(field)):find("unknown field " .. field, 1, true), field)
+    end
+  end)
+
   it("with a value that makes no sense is refused", function()
     assert.is_truthy(refused("return { timeout = 'soon' }"):find("a time such as", 1, true))
     refused "return 5"

@@ -11,6 +11,16 @@ local function sums(spent, held)
 end
 
 describe("report.render", function()
+  it("says of a command of perigee's own no lines of Lua, and no money", function()
+    local err = errors.new { kind = "unavailable", code = "journal_newer", message = "m" }
+    local trace = "stack traceback:\n\tperigee/scripts/lib/command_jobs.lua:50: in function 'f'"
+    assert.equal("perigee: unavailable: m\n  where  code journal_newer\n"
+      .. "  do     Install the version that the message names, or a later one.\n",
+      report.render(err, { traceback = trace, command = true }))
+    assert.matches("command_jobs.lua:50", report.render(err, { traceback = trace }), 1, true)
+    assert.matches("command_jobs.lua:50", report.render("a bug", { traceback = trace, command = true }), 1, true)
+  end)
+
   it("has something to do for every kind of error", function()
     for _, kind in ipairs(KINDS) do
       local text = report.render(errors.new { kind = kind, message = "m" })
