@@ -5,7 +5,7 @@
 #include "host/journal_engine.h"
 #include "host/random.h"
 
-enum { ROUNDS = 25, STEPS = 400 };
+enum { ROUNDS = 10, STEPS = 400 };
 
 static struct random rnd;
 
