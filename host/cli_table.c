@@ -105,6 +105,8 @@ static const struct cli_option daemon_options[] = {
     {"watch", 0, CLI_FLAG, NULL, NULL, "read the policies again when one of their files has changed"},
     {"grace", 0, CLI_DURATION, "DURATION", NULL,
      "how long hooks and requests under way may take when the daemon is to end (default: 30s)"},
+    {"keep", 0, CLI_DURATION, "DURATION", NULL,
+     "how long jobs and decisions that have ended stay in the journal (default: 90d)"},
     {"max-memory", 0, CLI_SIZE, "SIZE", NULL, "most memory of each policy (default: 256M)"},
     {"max-step", 0, CLI_DURATION, "DURATION", NULL,
      "longest a policy may compute without waiting (default: 2s)"},

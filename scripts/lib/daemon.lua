@@ -455,7 +455,9 @@ local function start_work()
   schedules:sync(policies:schedules(), wall())
   keep_running("schedules", schedules.run, schedules, wall)
   keep_running("budgets", watch_budgets)
-  keep_running("upkeep", daemon_upkeep.run, { call = journal.call, now = wall, sweep = function() return supervisor.verbs.sweep() end })
+  keep_running("upkeep", daemon_upkeep.run, {
+    call = journal.call, now = wall, sweep = function() return supervisor.verbs.sweep() end, keep_days = settings.keep_days,
+  })
   if settings.watch then
     keep_running("watch", require("perigee.daemon_watch").run, watched_files, function() reload_and_log "a file has changed" end)
   end

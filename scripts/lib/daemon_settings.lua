@@ -8,6 +8,7 @@ local state = require "perigee.state"
 local settings = {}
 
 local GRACE <const> = 30
+local DAY <const> = 86400
 local FIELDS <const> = { "path", "memory", "step", "timeout" }
 
 local function refuse(source, message)
@@ -91,7 +92,14 @@ function settings.policies(host)
   return entries
 end
 
---- Everything else: directory (or ":memory:"), listen, admin_listen, public_url, watch, grace (seconds).
+-- How long what has ended stays in the journal, in whole days; nil if nothing was said.
+local function keep_days()
+  local keep, source = config.option "keep"
+  if keep and keep < DAY then refuse(source, "keep takes one day or more, such as 30d") end
+  return keep and math.floor(keep / DAY)
+end
+
+--- Everything else: directory (or ":memory:"), listen, admin_listen, public_url, watch, grace (seconds), keep_days.
 function settings.read(host)
   local directory = state.directory()
   if not config.option "state" and host.options.emulator then directory = ":memory:" end
@@ -102,6 +110,7 @@ function settings.read(host)
     public_url = config.option "public_url",
     watch = config.option "watch",
     grace = config.option "grace" or GRACE,
+    keep_days = keep_days(),
   }
 end
 

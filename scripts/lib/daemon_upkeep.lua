@@ -10,7 +10,7 @@ local upkeep = {}
 local DAY <const> = 24 * 3600 * 1000 -- ms
 local LOOK <const> = 600 -- seconds between looks whether a day has passed
 local FIRST <const> = 300 -- seconds after the start
-local KEEP_DAYS <const> = 90 -- finished jobs and decisions; daily totals stay for ever
+local KEEP_DAYS <const> = 90 -- of finished jobs and decisions; daily totals stay for ever
 local SPACE <const>, NAME <const> = "perigee.daemon", "upkeep"
 
 local function last_time(call)
@@ -24,7 +24,8 @@ local function attempt(what, f, ...)
   return result
 end
 
---- Does it if a day has passed since the last time; true if so. context: call (the journal's), sweep(), now() in ms.
+--- Does it if a day has passed since the last time; true if so. context: call (the journal's), sweep(),
+--- now() in ms, keep_days (default 90).
 function upkeep.look(context)
   local now, last = context.now(), last_time(context.call)
   -- A last time in the future is one from before the clock was set back.
@@ -33,7 +34,7 @@ function upkeep.look(context)
   local swept = attempt("sweep", context.sweep)
   local jobs, gone = 0
   repeat -- in pieces: other calls of the journal get their turn between
-    local rows = attempt("compact", context.call, "journal.compact", { keep_days = KEEP_DAYS })
+    local rows = attempt("compact", context.call, "journal.compact", { keep_days = context.keep_days or KEEP_DAYS })
     gone = rows and rows[1] or {}
     jobs = jobs + (gone.jobs or 0)
   until gone.more ~= 1

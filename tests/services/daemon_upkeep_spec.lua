@@ -53,4 +53,12 @@ describe("the daemon's upkeep", function()
 
     assert.same({ 90 }, world.compacted)
   end)
+
+  it("keeps what has ended for as long as it is told", function()
+    local world = new_world()
+    world.context.keep_days = 400
+    upkeep.look(world.context)
+
+    assert.same({ 400 }, world.compacted)
+  end)
 end)
