@@ -94,7 +94,7 @@ int sqlite_daily_verify(struct sqlite_call *call)
     " amount_total(currency, derived) AS derived, amount_total(currency, presumed) AS presumed,"             \
     " sum(permits) AS permits FROM entries"
 #define GROUPED " GROUP BY 1, 2 HAVING currency IS NOT NULL ORDER BY 1, 2"
-#define TAGS    " JOIN json_each(iif(json_valid(tags), tags, '[]')) AS t"
+#define TAGS    " JOIN json_each(iif(json_valid(tags), tags, '[]')) AS t ON t.type = 'text'"
 #define REPORT(name, group, join)                                                                            \
     {                                                                                                        \
         name, FROM_DAYS "SELECT " group SUMS join GROUPED, FROM_PERMITS "SELECT " group SUMS join GROUPED    \
@@ -118,9 +118,9 @@ int sqlite_spend_report(struct sqlite_call *call)
     };
     const char *by = record_text(call->in, "by");
     bool days = is_whole_day(call->in, "since") && is_whole_day(call->in, "until") && strcmp(by, "job") != 0;
-    int64_t until = record_integer(call->in, "until");
+    bool ends = record_type(call->in, "until") != RECORD_NONE;
     sqlite_more_integer(call, "from", record_integer(call->in, "since"));
-    sqlite_more_integer(call, "to", until > 0 ? until : INT64_MAX);
+    sqlite_more_integer(call, "to", ends ? record_integer(call->in, "until") : INT64_MAX);
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         if (strcmp(texts[i][0], by) == 0) return sqlite_rows(call, texts[i][days ? 1 : 2], call->out);
     return 0;
