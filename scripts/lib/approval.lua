@@ -39,7 +39,7 @@ function approval.give(host, verb, why)
   if client then
     result = client:call("jobs." .. verb, args)
   else
-    result = through_journal(verb, args)
+    result = require("perigee.command_jobs").with_journal(function() return through_journal(verb, args) end)
   end
   if host.options.json then
     command.print_json { result = result == nil and json.null or result }

@@ -12,7 +12,6 @@ local words = require "perigee.job_words"
 
 local command_jobs = {}
 
-local NO_JOURNAL <const>, NOT_FOUND <const> = 3, 4
 local RECENT <const> = 24 * 3600 -- seconds for which jobs that have ended are listed without --all
 local LIMIT <const> = 50
 local WHO_WORDS <const> = { run = "a running script", daemon = "the daemon", repl = "a REPL", command = "another command" }
@@ -23,31 +22,15 @@ end
 
 -- ---- what all have in common -----------------------------------------------------------------------------------------
 
--- Says what went wrong, on standard error and in the document.
-local function refuse(options, err, code)
-  if options.json then command.print_json { error = { kind = err.kind, code = err.code, message = err.message } } end
-  term.write("err", "perigee: " .. err.message .. "\n", true)
-  return code
-end
-
---- f() with a journal that is there: its result, or the exit code of what is missing.
-function command_jobs.with_journal(options, f)
+--- f() with a journal that is there: its result.
+function command_jobs.with_journal(f)
   local directory = state.directory()
-  if directory ~= ":memory:" and not require("perigee.fs").exists(directory .. "/journal.db") then
-    return refuse(options, {
-      kind = "invalid", code = "no_journal",
-      message = ("there is no journal in %s: no job was ever submitted there (--state or PERIGEE_STATE names another directory)"):format(
-        directory),
-    }, NO_JOURNAL)
-  end
-  local ok, result = pcall(f)
-  if ok then return result end
-  if errors.is(result, "invalid") and result.code == "not_found" then return refuse(options, result, NOT_FOUND) end
-  if errors.is(result, "invalid") and result.code == "ambiguous" then return refuse(options, result, 2) end
-  if options.json and errors.is(result) and result.code ~= "usage" then
-    command.print_json { error = { kind = result.kind, code = result.code, message = result.message } }
-  end
-  return error(result, 0)
+  if directory == ":memory:" or require("perigee.fs").exists(directory .. "/journal.db") then return f() end
+  return error(errors.new {
+    kind = "invalid", code = "no_journal",
+    message = ("there is no journal in %s: no job was ever submitted there (--state or PERIGEE_STATE names another directory)"):format(
+      directory),
+  }, 0)
 end
 
 --- The row of the job that the last word and --key name.
@@ -208,7 +191,7 @@ function command_jobs.start(host)
   end
   if name == "show" and #options.args ~= 2 then usage "jobs show takes one JOB" end
   if name == "list" and #options.args > 1 then usage("jobs list takes no words; did you mean `perigee jobs show %s`?", options.args[2]) end
-  return command_jobs.with_journal(options, function() return verb(options) end)
+  return command_jobs.with_journal(function() return verb(options) end)
 end
 
 return command_jobs

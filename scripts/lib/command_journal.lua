@@ -10,7 +10,7 @@ local term = require "perigee.core.term"
 
 local command_journal = {}
 
-local FAILED <const>, NO_JOURNAL <const> = 1, 3
+local FAILED <const> = 1
 local PAGE <const> = 500 -- records of an export that are in memory at a time
 local DAY <const> = 86400
 
@@ -127,19 +127,12 @@ function command_journal.start(host)
   local name = check_words(options)
   local directory = state.directory()
   if directory ~= ":memory:" and not fs.exists(directory .. "/journal.db") then
-    local message = ("there is no journal in %s; --state or PERIGEE_STATE names another directory"):format(directory)
-    if options.json then
-      command.print_json { error = { kind = "invalid", code = "no_journal", message = message } }
-    end
-    term.write("err", "perigee: " .. message .. "\n", true)
-    return NO_JOURNAL
+    error(errors.new {
+      kind = "invalid", code = "no_journal",
+      message = ("there is no journal in %s; --state or PERIGEE_STATE names another directory"):format(directory),
+    }, 0)
   end
-  local ok, result = pcall(verbs[name], options)
-  if ok then return result end
-  if options.json and errors.is(result) then
-    command.print_json { error = { kind = result.kind, code = result.code, message = result.message } }
-  end
-  return error(result, 0)
+  return verbs[name](options)
 end
 
 return command_journal

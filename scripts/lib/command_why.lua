@@ -9,7 +9,7 @@ local command_why = {}
 
 --- Prints the story, or the document; 4: there is no such job.
 function command_why.start(host)
-  return face.with_journal(host.options, function()
+  return face.with_journal(function()
     local whole = why.gather(face.job_of(host.options))
     if host.options.json then
       command.print_json(whole)

@@ -172,6 +172,17 @@ local function frames(traceback, origin)
   return table.move(last, 1, #last, #first + 1, first)
 end
 
+-- Kinds whose advice is for whoever runs a command, not for the author of a script.
+local FOR_COMMANDS <const> = { auth = true, tls = true, funds = true }
+
+--- The error of a command other than run, as text: nothing of it is a script's.
+function report.render_command(err)
+  local lines = { escape("perigee: " .. err.message) }
+  paragraph(lines, "money", call_money(err))
+  paragraph(lines, "do", err.hint or advice_by_code[err.code] or FOR_COMMANDS[err.kind] and advice[err.kind])
+  return table.concat(lines, "\n") .. "\n"
+end
+
 --- report.render(err, {traceback=, origin=, sums=}) -> text with a line end. origin: traceback of the task in
 --- which the error began; sums: summary.money(); unpriced: paid calls whose price is not known; command: it ended a
 --- command of perigee's own, which has no script and spends nothing.
@@ -221,6 +232,13 @@ function report.exit_code(err)
     seen[code_of(other)] = true
   end
   return report.weightiest(seen)
+end
+
+local COMMAND_CODES <const> = { not_found = 4, ambiguous = 2, no_journal = 3 }
+
+--- The exit code of a command other than run that ended with err.
+function report.command_exit_code(err)
+  return err.kind == "invalid" and COMMAND_CODES[err.code] or report.exit_code(err)
 end
 
 --- report.weightiest{[code] = true, …} -> the code that wins, or 0.

@@ -224,8 +224,21 @@ local reasons = {
   timeout = "the time given by --timeout is up",
 }
 
+-- Commands that print a document for machines print one of what went wrong, too.
+local function show_command_error(err)
+  local report = require "perigee.report"
+  local redact = require("perigee.config").redact
+  if host.options.json and err.code ~= "usage" then
+    local failure = { kind = err.kind, code = err.code, message = err.message, hint = err.hint }
+    print(redact(require("perigee.json").encode { schema_version = 1, error = failure }))
+  end
+  term.write("err", redact(report.render_command(err)))
+  return report.command_exit_code(err)
+end
+
 local function show_error(err, traceback, origin)
   local report = require "perigee.report"
+  if host and host.options.command ~= "run" and require("perigee.error").is(err) then return show_command_error(err) end
   local all = require("perigee.summary").collect()
   local text = report.render(err, { traceback = traceback, origin = origin, sums = all.money, unpriced = all.unpriced,
     command = host and host.options.command ~= "run" })

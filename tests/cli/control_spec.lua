@@ -94,6 +94,27 @@ describe("a command to the daemon", function()
     assert.truthy(result.stderr:find("p.lua:3: unknown field cronn", 1, true))
   end))
 
+  it("says what went wrong in words, and as a document for machines", with_daemon(function()
+    verb("policy.pause", function() errors.invalid 'there is no policy "nigtly", did you mean "nightly"?' end)
+    verb("jobs.approve", function() error(errors.new { kind = "invalid", code = "not_found", message = "there is no job abc" }, 0) end)
+
+    local paused, approved = perigee("pause", "nigtly"), perigee("approve", "abc", "--json")
+
+    assert.equal(1, paused.status)
+    assert.equal('perigee: there is no policy "nigtly", did you mean "nightly"?\n', paused.stderr)
+    assert.equal(4, approved.status)
+    assert.same({ error = { kind = "invalid", code = "not_found", message = "there is no job abc" }, schema_version = 1 },
+      json.decode(approved.stdout))
+  end))
+
+  it("makes no journal where it only looks for one", function()
+    for _, words in ipairs { { "approve", "abc" }, { "deny", "abc" }, { "jobs" }, { "why", "abc" }, { "spend" }, { "status" } } do
+      perigee(table.unpack(words))
+      assert.same({}, require("perigee.fs").list(directory), words[1])
+    end
+    assert.equal(3, perigee("approve", "abc").status)
+  end)
+
   it("says of a daemon that does not answer what is the matter, and what to do", function()
     local child <close> = spawn.start { "daemon", "--state", directory }
     helper.eventually(function() return control.reach(directory) end, 20)
