@@ -432,6 +432,7 @@ static void journal_free_store(struct spend_store *store)
     timer_stop(js->timers, &js->retry);
     while ((node = list_first(&js->asked))) {
         struct asked *asked = LIST_ENTRY(node, struct asked, node);
+        if (asked->claims_low) spend_tell_low(asked->low_budget->spend, &asked->low); /* nobody else would */
         if (asked->call) js->journal.abandon(asked->call);
         spend_journal_done(asked);
     }

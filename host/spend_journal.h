@@ -40,6 +40,7 @@ struct asked {
     struct budget *low_budget; /* a reference */
     struct budget_low low;
     int64_t low_number;
+    bool claims_low; /* is on its way to be the one that tells it */
 };
 
 struct asked *spend_journal_asked(struct spend_store *store, struct permit *permit);

@@ -182,6 +182,7 @@ static void known_cb(void *ctx, const struct record_list *rows, const struct err
     struct record *in = low_record(asked);
     record_set_text(in, "value", number);
     record_set_integer(in, "version", version);
+    asked->claims_low = true;
     spend_journal_ask(asked, "store.set", in, claimed_cb);
 }
 

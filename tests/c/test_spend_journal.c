@@ -542,6 +542,23 @@ static void test_a_low_is_told_once_for_all_processes(void)
     teardown_journal();
 }
 
+static void test_a_low_is_told_at_the_end_when_its_claim_is_on_its_way(void)
+{
+    struct seen seen;
+    setup_journal();
+    spend_on_low(spend, low_cb, NULL);
+    lows = 0;
+    struct budget *b = durable("team", BUDGET_TOTAL, "10 CCD", 80);
+    reserve_until_low(b, &seen);
+    reply(next_call("store.get"), NULL);
+    next_call("permit.move");
+    next_call("store.set");
+    budget_unref(b);
+    CHECK_INT(lows, 0);
+    teardown_journal();
+    CHECK_INT(lows, 1);
+}
+
 int main(void)
 {
     test_a_reservation_says_what_it_is_for_and_has_a_line_for_each_window();
@@ -560,5 +577,6 @@ int main(void)
     test_unknown_outcomes_of_any_process_are_presumed_spent();
     test_figures_are_read_from_the_journal();
     test_a_low_is_told_once_for_all_processes();
+    test_a_low_is_told_at_the_end_when_its_claim_is_on_its_way();
     HARNESS_END();
 }
