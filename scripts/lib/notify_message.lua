@@ -111,7 +111,10 @@ local sentences = {
 
 -- What makes this message the same as an earlier one.
 local function subject(event, data, job, at, text)
-  if job and job.id then return { job.id, job.state or text, tostring(job.attempt or "") } end
+  if job and job.id then -- a job that is held once more is another question
+    local held = job.state == "held" and data.expires_at
+    return { job.id, job.state or text, tostring(job.attempt or ""), held and tostring(held) or nil }
+  end
   local about = { data.policy or "", data.schedule or "", data.budget or "", data.window or "", data.limit or "", data.service or "" }
   for i, part in ipairs(about) do about[i] = tostring(part) end
   about[#about + 1] = DAILY[event] and time.format(at, nil, "%Y-%m-%d") or ("%.3f"):format(at)

@@ -99,10 +99,16 @@ end
 
 local function first_of(...)
   local first
-  for _, ms in ipairs { ... } do
+  for i = 1, select("#", ...) do
+    local ms = select(i, ...)
     if ms and (not first or ms < first) then first = ms end
   end
   return first
+end
+
+-- When the expiry of a held job's approval is announced; nil for none.
+local function warn_at(row)
+  return row.expires_at and math.floor(row.changed_at + WARN_AFTER * (row.expires_at - row.changed_at))
 end
 
 --- Puts an entry where its state says.  row: the job's, if it was just read.
@@ -126,7 +132,7 @@ function methods:schedule(entry, row)
   if not row then return book.drop(self, entry) end
   local wall = book.wall()
   if entry.state == "held" then
-    local at = first_of(row.expires_at, entry.deadline) or wall + LONGEST * 1000
+    local at = first_of(row.expires_at, entry.warned ~= row.expires_at and warn_at(row) or nil, entry.deadline) or wall + LONGEST * 1000
     return self:step_at(entry, now + until_wall(at))
   elseif entry.state == "planned" then
     return self:step_at(entry, now + until_wall(first_of(row.wake_at or wall, entry.deadline)))
@@ -159,12 +165,9 @@ local function held(self, entry, row)
     })
     return book.emit(self, "job.denied", final, { reason = final.reason, before = "held" })
   end
-  local warn_at = row.changed_at + WARN_AFTER * (row.expires_at - row.changed_at)
-  if wall >= warn_at and not entry.warned then
-    entry.warned = true
+  if wall >= warn_at(row) and entry.warned ~= row.expires_at then
+    entry.warned = row.expires_at
     book.emit(self, "approval.expiring", row, { expires_at = row.expires_at / 1000 })
-  elseif wall < warn_at then
-    entry.again = math.max(0.01, until_wall(math.floor(warn_at)))
   end
   return nil
 end

@@ -4,6 +4,7 @@
 -- certainly had no effect goes back to planned, what may have had one becomes unknown.
 
 local amount = require "perigee.amount"
+local approval = require "perigee.supervisor_approval"
 local balance = require "perigee.balance"
 local book = require "perigee.supervisor_book"
 local budgets = require "perigee.budgets"
@@ -173,6 +174,15 @@ local function pass_gate(self, entry, row, terms)
   return true
 end
 
+-- The same for a job that a person has approved: for its price, or less.
+local function pass_approved(self, entry, terms, approved)
+  if approval.covers(approved, terms.price) then return true end
+  hold(self, entry, { why = ("%s were approved, and by now it costs %s"):format(approved, tostring(terms.price)) }, terms.price, {
+    decision("price", terms.text, { price = terms.price }),
+  })
+  return false
+end
+
 -- ---- one attempt ---------------------------------------------------------------------------------------------------
 
 -- What a driver needs of us while it submits; `try.permit` is there once money is reserved.
@@ -244,6 +254,7 @@ function attempt.begin(self, entry, row, options)
   local number = last and last.state == "unsent" and row.attempt or (row.attempt or 0) + 1
   local ok, limits = pcall(attempt.limits, options, attempts)
   if not ok then return refused(self, entry, row, limits, number) end
+  if number == 1 then limits.left = approval.limit(approval.of(row), limits.left) end
   local try = new_try(self, entry, row, options, limits, number)
   self.sending = self.sending + 1
   local sent, remote_id = pcall(function()
@@ -266,10 +277,12 @@ function attempt.plan(self, entry, row)
     return require "perigee.supervisor_end".expire(self, entry, row)
   end
   if self.draining or (row.wake_at and row.wake_at > book.wall() + 20) then return nil end
-  if self.options.ask and (row.attempt or 0) == 0 and row.reason ~= "approved" then
+  if self.options.ask and (row.attempt or 0) == 0 then
     local ok, passed = pcall(function()
+      local approved = approval.of(row)
       local limits = attempt.limits(options, {})
       local terms = self:driver(row.service):price(row, job_spec.resolve(row.spec), limits)
+      if approved then return pass_approved(self, entry, terms, approved) end
       return pass_gate(self, entry, row, terms)
     end)
     if not ok then return refused(self, entry, row, passed, 1) end

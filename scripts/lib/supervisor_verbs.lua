@@ -2,6 +2,7 @@
 --
 -- A job that another living process owns is asked through the journal; one that nobody has is taken over first.
 
+local approval = require "perigee.supervisor_approval"
 local book = require "perigee.supervisor_book"
 local clock = require "perigee.core.task"
 local ending = require "perigee.supervisor_end"
@@ -189,11 +190,11 @@ end
 local function answer_hold(self, what, origin, verb, why)
   return on_own(self, what, origin, { verb = verb, why = why }, function(entry, row)
     if row.state ~= "held" then invalid("order", "job %s is %s: only a held one waits for approval", row.id, row.state) end
-    local text = ("%s by %s%s"):format(verb == "approve" and "approved" or "denied", who_of(origin), why and ": " .. why or "")
     local approved = verb == "approve"
+    local answer, text = approval.decision(row, approved, who_of(origin), why)
     local moved = book.move(self, entry, {
       state = approved and "planned" or "denied", reason = approved and "approved" or text, wake_at = approved and book.wall() or nil,
-      decisions = { book.decision("gate", text, { who = who_of(origin) }) },
+      decisions = { answer },
     })
     if not approved then book.emit(self, "job.denied", moved, { reason = text, before = "held" }) end
     return moved

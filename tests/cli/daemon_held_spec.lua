@@ -1,6 +1,9 @@
 -- daemon_held_spec.lua - a job that a policy holds: answered while the daemon runs, and while none does.
 local daemon = require "tests.support.daemon"
+local fs = require "perigee.fs"
 local helper = require "helper"
+local http = require "perigee.http"
+local json = require "perigee.json"
 
 local HOLDER <const> = [[
   return {
@@ -49,5 +52,31 @@ describe("a job that a policy holds", function()
     local second = world:start { "--config", config, policy }
     assert.is_true(second:read_until "succeeded two", daemon.log(second))
     assert.equal("denied", world:call("jobs.get", { id = held.one }).state)
+  end)
+
+  it("is denied when nobody answers in the time the policy gives, with a message before", function()
+    local world, got = daemon.world(), {}
+    local server = http.serve {
+      handler = function(request)
+        local m = json.decode(request.body)
+        got[m.event] = m
+        return { status = 200 }
+      end,
+    }
+    finally(function()
+      world:close()
+      server:close()
+    end)
+    world:emulator("--speed", "600")
+    local config = world.folder .. "/config.lua"
+    fs.write(config, CONFIG:gsub("}$", (", notify = { webhook = %q, min_interval = 0 } }"):format(server.url)), { mode = "0600" })
+    world:start { "--config", config, world:policy("holder", (HOLDER:gsub('"1h"', '"2s"'):gsub('{ "one", "two" }', '{ "one" }'))) }
+
+    helper.eventually(function() return got["approval.expiring"] end, 20)
+    assert.equal("held", world:call("jobs.list", { name = "one" })[1].state)
+    assert.matches('job "one"', got["job.held"].text, 1, true)
+    assert.matches("will be denied", got["approval.expiring"].text, 1, true)
+    helper.eventually(function() return world:call("jobs.list", { name = "one" })[1].state == "denied" end, 20)
+    assert.equal("nobody has approved it in time", world:call("jobs.list", { name = "one" })[1].reason)
   end)
 end)

@@ -59,6 +59,42 @@ describe("the gate of a job", function()
     assert.equal("held\ndenied\tjob.submitted job.held approval.expiring job.denied\n", out)
   end)
 
+  it("asks a person again when an approved job has become dearer, and sends it when that is approved", function()
+    local out = play([[
+      function ask(event) return event == "job.submit" and { decision = "hold", why = "look" } or nil end
+      local id = submit({}, { stopTime = 60 })
+      sleep(1)
+      clients.sxwl.prices[spec.gpuType] = require "perigee.amount" "7 CNY"
+      sup.verbs.approve(id, "ann")
+      sleep(1)
+      print(job(id).state, job(id).price, job(id).reason, created())
+      sup.verbs.approve(id, "ann")
+      print(wait(id).state, created())
+      print(said())
+    ]])
+
+    assert.equal("held\t7 CNY\t6 CNY were approved, and by now it costs 7 CNY\t0\nsucceeded\t1\n"
+      .. "job.submitted job.held job.held job.running job.succeeded\n", out)
+  end)
+
+  it("asks nobody again when an approved job has become cheaper, nor when its request had no effect", function()
+    local out = play([[
+      local asked = 0
+      function ask(event)
+        if event ~= "job.submit" then return nil end
+        asked = asked + 1
+        return { decision = "hold", why = "look" }
+      end
+      local id = submit({}, { stopTime = 60 })
+      sleep(1)
+      clients.sxwl.prices[spec.gpuType] = require "perigee.amount" "5 CNY"
+      sup.verbs.approve(id, "ann")
+      print(wait(id).state, asked, created(), job(id).price)
+    ]], { faults = "sxwl.create_job:rate_limit(1s)=2" })
+
+    assert.equal("succeeded\t1\t1\t5 CNY\n", out)
+  end)
+
   it("ends a held job that is denied", function()
     local out = play([[
       function ask(event) return event == "job.submit" and { decision = "hold", why = "look" } or nil end
