@@ -88,7 +88,8 @@ struct journal_engine_type {
     const char *name;
 
     /* Opens, brings the records up to this program's schema, enters the process and buries the dead.  May be
-     * called again after it failed, and after close. */
+     * called again after it failed, and after close.  0 with an err says that it can only be read for now:
+     * the first verb that writes enters the process. */
     int (*open)(struct journal_engine *engine, int64_t now_ms, struct err *err);
     void (*close)(struct journal_engine *engine);
     void (*free)(struct journal_engine *engine); /* closed before */

@@ -218,10 +218,25 @@ static void engine_close(struct journal_engine *base)
     engine->db = NULL;
 }
 
+/* Who cannot write can read all the same: without a row of its own, which the first verb that writes makes.
+ */
+static bool is_readable(const struct err *err)
+{
+    static const char *const codes[] = {"journal_full", "journal_readonly", "journal_locked"};
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
+        if (strcmp(err->code, codes[i]) == 0) return true;
+    return false;
+}
+
 static int engine_open(struct journal_engine *base, int64_t now_ms, struct err *err)
 {
     struct sqlite_engine *engine = of(base);
-    if (connect(engine, err) == 0 && enter(engine, now_ms, err) == 0) return 0;
+    if (connect(engine, err) == 0) {
+        engine->left = false;
+        if (enter(engine, now_ms, err) == 0) return 0;
+        engine->left = true;
+        if (is_readable(err)) return 0;
+    }
     engine_close(base);
     return -1;
 }

@@ -109,30 +109,37 @@ void journal_writer_deinit(struct journal_writer *writer)
     writer->engine->type->free(writer->engine);
 }
 
+static void note_figures(struct journal_writer *writer, const struct err *err)
+{
+    struct journal_figures *f = &writer->figures;
+    if (f->ok != !err || f->since_ms == 0) f->since_ms = clock_now_ms(writer->clock);
+    f->ok = !err;
+    f->err = err ? *err : (struct err){.kind = 0};
+}
+
 /* Notes how the engine is doing. After these errors only opening it anew can help: what is wrong may have
  * been mended meanwhile, or the file may be another one. */
 static void note_state(struct journal_writer *writer, const struct err *err)
 {
     static const char *const lasting[] = {"journal_io", "journal_corrupt", "journal_readonly"};
-    struct journal_figures *f = &writer->figures;
-    if (f->ok != !err || f->since_ms == 0) f->since_ms = clock_now_ms(writer->clock);
-    f->ok = !err;
-    f->err = err ? *err : (struct err){.kind = 0};
+    note_figures(writer, err);
     for (size_t i = 0; err && i < sizeof lasting / sizeof lasting[0]; i++)
         if (strcmp(err->code, lasting[i]) == 0) close_engine(writer);
 }
 
 static int ensure_open(struct journal_writer *writer, int64_t now_ms, struct err *err)
 {
+    struct err trouble = {.kind = 0};
     if (writer->open) return 0;
-    if (writer->engine->type->open(writer->engine, now_ms, err) < 0) {
-        note_state(writer, err);
+    if (writer->engine->type->open(writer->engine, now_ms, &trouble) < 0) {
+        note_state(writer, &trouble);
+        *err = trouble;
         return -1;
     }
     writer->open = writer->figures.open = true;
     writer->beat_ms = clock_now_ms(writer->clock);
     writer->figures.bytes = writer->engine->type->bytes(writer->engine);
-    note_state(writer, NULL);
+    note_figures(writer, trouble.kind ? &trouble : NULL);
     return 0;
 }
 

@@ -177,6 +177,30 @@ static void test_a_full_disk_can_still_be_read(void)
     close_journal();
 }
 
+static void test_a_disk_that_is_full_from_the_start_can_be_read(void)
+{
+    struct journal_status status;
+    fresh_place();
+    open_journal(place);
+    put_value("v");
+    close_journal();
+    break_disk(SQLITE_FULL, 0);
+    open_journal(place);
+    ASK("store.get", "space", "s", "name", "n", NULL);
+    CHECK_STR(text_of(0, "value"), "v");
+    journal_status(journal, &status);
+    CHECK(status.open && !status.ok);
+    CHECK_STR(status.err.code, "journal_full");
+    put_value("lost");
+    CHECK_STR(failure.code, "journal_full");
+    break_disk(0, 0);
+    put_value("w");
+    CHECK_INT(failure.kind, 0);
+    ASK("process.list", NULL);
+    CHECK_INT(number_of(rows.count - 1, "mine"), 1);
+    close_journal();
+}
+
 static void test_a_journal_that_cannot_be_opened_is_tried_again(void)
 {
     fresh_place();
@@ -576,6 +600,7 @@ int main(void)
     install_shim();
     test_a_disk_that_cannot_be_written();
     test_a_full_disk_can_still_be_read();
+    test_a_disk_that_is_full_from_the_start_can_be_read();
     test_a_journal_that_cannot_be_opened_is_tried_again();
     test_a_limit_of_the_system_is_an_answer();
     test_the_file_is_for_its_owner_alone();
