@@ -16,8 +16,9 @@ local SPENDER <const> = [[
   end
   return {
     name = "spender",
-    budget = { total = "10 CNY", day = "10 CNY", tz = "Asia/Shanghai" },
-    on = { ["job.denied"] = function(job) print("denied " .. job.name .. ": " .. job.reason) end },
+    budget = { total = "10 CNY", day = "10 CNY", tz = "Asia/Shanghai", warn = 0.6 },
+    on = { ["budget.low"] = function(low) print(("%s has little left: %s"):format(low.budget, low.window)) end,
+      ["job.denied"] = function(job) print("denied " .. job.name .. ": " .. job.reason) end },
     schedules = { { name = "spend", every = "1s", run = function(ctx)
       create()
       create()
@@ -42,6 +43,7 @@ describe("the budget of a policy", function()
     assert.truthy(log:find("created", 1, true), log)
     assert.truthy(log:find("over_budget by policy spender", 1, true), log)
     assert.truthy(log:find('of budget \\\\?"policy spender\\\\?" is 10 CNY, and 3 CNY is left'), log)
+    assert.is_true(child:read_until "policy spender has little left: total", daemon.log(child)) -- a hook was told
     local shown = json.decode(world:run("spend", "--json").stdout).budgets[1]
     assert.equal("policy spender", shown.name)
     assert.equal("Asia/Shanghai", shown.zone)
