@@ -51,6 +51,16 @@ local GATE <const> = [[
       ctx.notify.send { text = "both are submitted", event = "train.submitted", job = "both" }
     end } } }]]
 
+local SPENDER <const> = [[
+  return {
+    name = "spender",
+    on = { ["budget.low"] = function(low) print(("%s has %s of %s"):format(low.budget, low.used, low.limit)) end },
+    schedules = { { name = "train", every = "1s", run = function(ctx)
+      ctx.jobs.submit { service = "sxwl", name = "one", key = "k", max_cost = "9 CNY", attach = "finished", spec = {
+        gpuType = "NVIDIA-GeForce-RTX-3090", gpuNumber = 1, imagePath = "registry.example/digits:1.4", jobType = "GeneralJob",
+        ckptPath = "/ckpt", ckptVol = 10000, modelPath = "/model", modelVol = 10000, stopTime = 75 } }
+    end } } }]]
+
 describe("perigee daemon", function()
   it("tells of jobs that are held, and sends what a policy says where it says", function()
     local world, got, url = new_world()
@@ -98,5 +108,23 @@ describe("perigee daemon", function()
     local result = child:wait()
     assert.equal(3, result.status, result.stderr)
     assert.matches('did you mean "webhook"?', result.stderr, 1, true)
+  end)
+
+  it("tells policies and people once that a budget is low", function()
+    local world, got, url = new_world()
+    world:emulator()
+    local config = configure(world, ("return { sxwl = { prices = { ['NVIDIA-GeForce-RTX-3090'] = '7 CNY/h' } }, "
+      .. "budgets = { { name = 'team', day = '10 CNY', warn = 0.8 } }, notify = { webhook = %q, min_interval = 0 } }"):format(url))
+    local child = world:start { "--config", config, world:policy("spender", SPENDER) }
+
+    helper.eventually(function() return message_of(got, "budget.low") end, 20)
+    assert.is_true(child:read_until "team has 8.75 CNY of 10 CNY", daemon.log(child))
+    child:kill "TERM" -- what is told at the end counts as well
+    assert.equal(0, child:wait().status)
+
+    local told = 0
+    for _, m in ipairs(got) do told = told + (m.event == "budget.low" and 1 or 0) end
+    assert.equal(1, told)
+    assert.matches('team', message_of(got, "budget.low").text, 1, true)
   end)
 end)
