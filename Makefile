@@ -33,7 +33,7 @@ DEV_DEBS := lua-check clang clang-format libclang-rt-14-dev valgrind nginx-light
 FLOOR0 := mem list buf err redact log amount random embedded text jsonscan jwt record sdnotify tally
 FLOOR1 := loop signals clock
 FLOOR2 := timers bucket child files hmac curlmux transport upload download http server term bar journal spend
-FLOOR3 := luax amountx task vm plain channel vms json ops
+FLOOR3 := luax amountx task vm json plain channel vms ops
 FLOOR5 := cli run main
 
 present     = $(sort $(foreach n,$(1),$(wildcard host/$(n).c host/$(n)_*.c)))

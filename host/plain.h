@@ -1,8 +1,9 @@
 /* plain.h - plain data as bytes, for values that go from one VM to another.
  *
- * Plain are nil, booleans, numbers, strings, tables of such, amounts and error objects.  Everything else
- * (functions, userdata, coroutines) belongs to its VM and is refused, with the place named.  The bytes never
- * leave the process: numbers are in the machine's own form.
+ * Plain are nil, booleans, numbers, strings, tables of such, amounts, error objects, and what JSON has
+ * besides: null, marked arrays, numbers that are kept as their token.  Everything else (functions, userdata,
+ * coroutines) belongs to its VM and is refused, with the place named.  The bytes never leave the process:
+ * numbers are in the machine's own form.
  */
 #ifndef PERIGEE_PLAIN_H
 #define PERIGEE_PLAIN_H

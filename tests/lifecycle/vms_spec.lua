@@ -28,6 +28,20 @@ describe("a VM of its own", function()
     assert.same({ "there", "and", "back" }, answer)
   end)
 
+  it("gets what JSON has besides tables and numbers, as it is", function()
+    local json = require "perigee.json"
+    local text = '{"big":123456789012345678901234567890,"empty":[],"none":{},"null":null,"some":[1,[]]}'
+    local vm = start("echo", { value = json.decode(text) })
+    local channel <close> = vm:channel()
+
+    local _, given = channel:receive()
+    channel:send(given)
+    local _, answer = channel:receive()
+
+    assert.equal(text, json.encode(given))
+    assert.equal(text, json.encode(answer))
+  end)
+
   it("ends when its main returns, and is freed at once", function()
     local vm = start "echo"
     vm:channel():receive()
