@@ -15,6 +15,7 @@ local daemon_upkeep = require "perigee.daemon_upkeep"
 local errors = require "perigee.error"
 local job_backend = require "perigee.job_backend"
 local journal = require "perigee.core.journal"
+local json = require "perigee.json"
 local log = require "perigee.log"
 local spend = require "perigee.core.spend"
 local supervisor = require "perigee.supervisor"
@@ -240,7 +241,7 @@ local function policy_rows()
   end
   local rows = policies and policies:status() or {}
   for _, row in ipairs(rows) do
-    row.schedules = {}
+    row.schedules = json.array()
     for i, schedule in ipairs(by_policy[row.name] or {}) do
       row.schedules[i] = { name = schedule.name, next = schedule.next[1], runs = schedule.next, when = schedule.when,
         running = schedule.running, waiting = schedule.waiting, stale = schedule.stale, done_at = schedule.done_at }
@@ -346,7 +347,7 @@ function daemon.reload()
   end
   use_budgets()
   supervisor.reload()
-  local names = {}
+  local names = json.array()
   for i, row in ipairs(policies:status()) do names[i] = row.name end
   collectgarbage() -- what the old ones left here
   log.info("daemon.reloaded", { policies = table.concat(names, " ") })
@@ -374,7 +375,7 @@ end
 --- The functions of the control socket, by name; each takes one table and returns plain data.
 daemon.verbs = {
   status = function() return require("perigee.status").document(daemon.health()) end,
-  policies = function() return { policies = policy_rows() } end,
+  policies = function() return { policies = json.array(policy_rows()) } end,
   ["policy.pause"] = function(args)
     local name = policy_argument(args)
     policies:pause(name, args.why or "paused by hand", args.who or "somebody")

@@ -5,6 +5,7 @@
 
 local budgets = require "perigee.budgets"
 local errors = require "perigee.error"
+local json = require "perigee.json"
 local log = require "perigee.log"
 local one = require "perigee.daemon_policy"
 local task = require "perigee.task"
@@ -399,7 +400,7 @@ function Policies:status()
   local list = {}
   for i, slot in ipairs(self.slots) do
     local vm = slot.policy and slot.policy.vm:status()
-    local hooks = {}
+    local hooks = json.array()
     for hook in pairs(slot.policy and slot.policy.hooks or {}) do hooks[#hooks + 1] = hook end
     table.sort(hooks)
     local state, why = state_of(slot)

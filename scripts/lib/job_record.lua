@@ -7,6 +7,7 @@ local amount = require "perigee.amount"
 local book = require "perigee.supervisor_book"
 local errors = require "perigee.error"
 local journal = require "perigee.core.journal"
+local json = require "perigee.json"
 local words = require "perigee.job_words"
 
 local record = {}
@@ -85,7 +86,10 @@ end
 --- All that is known of a job: {job, attempts, decisions, money, owner}.
 function record.whole(row)
   local rows = journal.call("attempt.list", { job = row.id })
-  local whole = { job = book.view(row, rows), attempts = {}, decisions = {}, money = money_of(row.id), owner = record.owner(row) }
+  local whole = {
+    job = book.view(row, rows), attempts = json.array(), decisions = json.array(), money = json.array(money_of(row.id)),
+    owner = record.owner(row),
+  }
   for i, one in ipairs(rows) do whole.attempts[i] = attempt_of(one) end
   for i, one in ipairs(journal.call("decision.list", { job = row.id, limit = 10000 })) do whole.decisions[i] = decision_of(one) end
   return whole

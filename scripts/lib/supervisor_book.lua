@@ -97,11 +97,11 @@ end
 
 --- A job as hooks and callers see it: plain data, secrets as references.  attempts: rows, if spent is wanted.
 function book.view(row, attempts)
-  local options = decoded(row.options) or {}
+  local options, tags = decoded(row.options) or {}, decoded(row.tags)
   return {
     id = row.id, name = row.name, key = row.key, service = row.service, kind = row.kind, state = row.state,
     reason = row.reason ~= "" and row.reason or nil, spec = decoded(row.spec), hash = row.hash, options = options,
-    tags = decoded(row.tags) or {}, policy = row.policy, attempt = row.attempt or 0,
+    tags = tags and next(tags) and tags or json.array(), policy = row.policy, attempt = row.attempt or 0,
     attempts = options.retry and options.retry.attempts or 1,
     price = row.price, cost = row.cost, spent = attempts and book.spent(attempts) or nil, error = decoded(row.error),
     result = decoded(row.result), remote_id = row.remote_id, intent = row.intent, process = row.process,

@@ -206,7 +206,7 @@ local LIST_FIELDS <const> = { "state", "active", "service", "policy", "name", "m
 local function list(filter)
   local given = {}
   for _, name in ipairs(LIST_FIELDS) do given[name] = filter and filter[name] end
-  local views = {}
+  local views = json.array()
   for i, row in ipairs(journal.call("job.list", given)) do views[i] = book.view(row) end
   return views
 end
@@ -243,7 +243,7 @@ function verbs.new(self)
     why = why,
     sweep = function()
       local found, failures = recover.sweep(self)
-      return { found = found, failures = failures }
+      return { found = json.array(found), failures = json.array(failures) }
     end,
   }
 end

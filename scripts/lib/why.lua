@@ -73,7 +73,7 @@ local COMMANDS <const> = {
 
 --- What one can do: a list of {command, what it does}.
 function why.can(job)
-  local list = {}
+  local list = json.array()
   for _, name in ipairs(CAN[job.state] or {}) do
     local command, effect = COMMANDS[name][1]:format(words.short(job)), COMMANDS[name][2]
     if name == "stop" and job.service == "deai" then

@@ -55,6 +55,7 @@ describe("perigee daemon", function()
     fs.mkdir(world.state, { mode = "0755" })
     world:start {}
 
+    assert.equal('{"result":{"policies":[]},"schema_version":1}\n', world:run("reload", "--json").stdout)
     local seen = 0
     for _, name in ipairs(fs.list(world.state)) do
       assert.equal("0600", fs.stat(world.state .. "/" .. name).mode, name)

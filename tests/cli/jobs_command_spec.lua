@@ -45,6 +45,7 @@ describe("durable jobs", function()
       assert.truthy(text.stdout:find(words, 1, true), words .. "\n" .. text.stdout)
     end
     assert.equal("running", object.job.state)
+    assert.is_true(json.is_array(object.job.tags))
     assert.truthy(#object.decisions >= 3)
     assert.same({ { currency = "CNY", held = "4.9 CNY", spent = "0 CNY", unknown = "0 CNY" } }, object.money)
   end)
