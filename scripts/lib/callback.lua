@@ -3,14 +3,13 @@
 -- A callback is one unsigned POST that may never come, come twice, or come from somebody else.  So each job
 -- has a URL of its own with a segment that cannot be guessed, and a callback does one thing: it wakes who
 -- waits for that job, to ask the service at once.  Nothing in it is believed.
+local bells = require "perigee.bell"
 local core = require "perigee.core.server"
 local errors = require "perigee.error"
 local json = require "perigee.json"
 local log = require "perigee.log"
 local check_options = require "perigee.options".check
 local serve = require "perigee.http_serve".serve
-local sync = require "perigee.core.sync"
-local task = require "perigee.task"
 
 local callback = {}
 
@@ -67,28 +66,9 @@ local Receiver = {}
 Receiver.__index = Receiver
 Receiver.__name = "perigee.callback.receiver"
 
--- ring() wakes who sleeps, or who sleeps next; however many rings come before that, they are one.
--- sleep(seconds) tells whether it was rung.
-local function new_bell()
-  local semaphore, rung = sync.semaphore(0), false
-  local bell = {}
-  function bell.ring()
-    if rung then return end
-    rung = true
-    semaphore:give()
-  end
-  function bell.sleep(seconds)
-    local taken, err = task.try(task.deadline, seconds, semaphore.take, semaphore)
-    if not taken and not errors.is(err, "timeout") then error(err, 0) end
-    if taken then rung = false end
-    return taken == true
-  end
-  return bell
-end
-
 local function new_job(self, key)
   local segment = core.secret()
-  return { key = key, segment = segment, url = self.public_url .. "/" .. segment, bell = new_bell() }
+  return { key = key, segment = segment, url = self.public_url .. "/" .. segment, bell = bells.new() }
 end
 
 --- The callback URL of a job, and the bell that a callback rings.  key: your own name of the job.

@@ -5,6 +5,7 @@
 -- few workers, one at a time for each job.  What the services differ in is in the drivers (supervisor_sxwl.lua,
 -- supervisor_deai.lua).
 
+local bells = require "perigee.bell"
 local book = require "perigee.supervisor_book"
 local clock = require "perigee.core.task"
 local ending = require "perigee.supervisor_end"
@@ -295,8 +296,8 @@ function supervisor.new(options)
   instances = instances + 1
   local self = setmetatable({
     name = ("perigee.supervisor.%d"):format(instances), options = options or {}, entries = {}, by_remote = {}, counts = {},
-    waiters = {}, drivers = {}, services = {}, looks = heap.new(), steps = heap.new(), look_bell = book.bell(),
-    step_bell = book.bell(), workers = sync.semaphore(WORKERS), busy = 0, sending = 0, readings = 0, pages = 0, retries = 0,
+    waiters = {}, drivers = {}, services = {}, looks = heap.new(), steps = heap.new(), look_bell = bells.new(),
+    step_bell = bells.new(), workers = sync.semaphore(WORKERS), busy = 0, sending = 0, readings = 0, pages = 0, retries = 0,
     adopted = 0, rings = 0, late = {}, -- ids of jobs for which something could not be written
   }, methods)
   self.verbs = require "perigee.supervisor_verbs".new(self)

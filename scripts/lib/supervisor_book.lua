@@ -5,12 +5,12 @@
 -- through move(), under the fence, with the decision that led to it.
 
 local amount = require "perigee.amount"
+local bells = require "perigee.bell"
 local clock = require "perigee.core.task"
 local errors = require "perigee.error"
 local journal = require "perigee.core.journal"
 local json = require "perigee.json"
 local log = require "perigee.log"
-local sync = require "perigee.core.sync"
 local task = require "perigee.task"
 local time = require "perigee.time"
 
@@ -27,30 +27,6 @@ end
 --- True for a state that is not the end of a job.
 function book.is_active(state)
   return ACTIVE[state] or false
-end
-
--- ---- bells ---------------------------------------------------------------------------------------------------
-
---- A bell: ring() wakes who sleeps, or who sleeps next; sleep(seconds) tells whether it was rung.
-function book.bell()
-  local semaphore, rung = sync.semaphore(0), false
-  local bell = {}
-  function bell.ring()
-    if rung then return end
-    rung = true
-    semaphore:give()
-  end
-  function bell.sleep(seconds)
-    if seconds <= 0 and not rung then
-      task.sleep(0)
-      return false
-    end
-    local taken, err = task.try(task.deadline, math.max(seconds, 0), semaphore.take, semaphore)
-    if not taken and not errors.is(err, "timeout") then error(err, 0) end
-    if taken then rung = false end
-    return taken == true
-  end
-  return bell
 end
 
 -- ---- rows and what people see of them ------------------------------------------------------------------------
@@ -171,7 +147,7 @@ end
 
 --- Sleeps until the job changes here, at most so long.
 function book.await(self, id, seconds)
-  local bell = book.bell()
+  local bell = bells.new()
   local all = self.waiters[id] or {}
   self.waiters[id] = all
   all[#all + 1] = bell
