@@ -115,17 +115,28 @@ function recover.reconcile(self, entry, row)
   present = present or { attempt = row.attempt, intent = row.intent, started_at = row.changed_at }
   local remote_id, how, err = self:driver(row.service):find(row, present, clock.now())
   if remote_id then return recover.adopt(self, entry, row, remote_id, how or "found on the service by its intent") end
+  entry.unread = how == "unreadable"
   if err and errors.is(err, "auth") then self:login_refused(row.service, err) end
   if entry.deadline and book.wall() >= entry.deadline and how ~= "unreadable" then return ending.expire(self, entry, row) end
   return not_found(self, entry, row, attempts, how)
 end
 
---- Seconds until an unknown job is looked for again.
+-- Seconds until the second look at a list that did not show it, or nil.
+local function second_look(entry)
+  local rest = entry.absent_since and APART - (clock.now() - entry.absent_since)
+  return rest and rest > 0 and rest or nil
+end
+
+--- Seconds until an unknown job is looked for again.  A list that could not be read says nothing, so it is asked for as
+--- often as for what runs; a deadline is met.
 function recover.pause(entry)
-  local pause = entry.looked_for and math.min(entry.looked_for * 2, LAST_LOOK) or FIRST_LOOK
-  if entry.absent_since and clock.now() - entry.absent_since < APART then pause = math.max(pause, APART) end
-  entry.looked_for = pause
-  return pause
+  local pause = second_look(entry)
+  if not pause then
+    pause = entry.looked_for and math.min(entry.looked_for * 2, entry.unread and APART or LAST_LOOK) or FIRST_LOOK
+    entry.looked_for = pause
+  end
+  local left = entry.deadline and (entry.deadline - book.wall()) / 1000
+  return left and left > 0 and math.min(pause, left) or pause
 end
 
 -- ---- after a crash -------------------------------------------------------------------------------------------------------
