@@ -141,6 +141,12 @@ c-tests: $(C_TESTS) ## the C tests alone (RUNNER=valgrind… runs each under it)
 specs: $(PROGRAM) ## the Lua specs alone, inside the host (SPECS="tests/unit …")
 	$(Q)tests/run-specs $(PROGRAM) $(SPECS)
 
+# Minutes, not seconds: a daemon that is killed again and again, and days on virtual time.
+SLOW := PERIGEE_SPEC_LIMIT=150 SPEC_SECONDS=600
+.PHONY: check-slow
+check-slow: $(PROGRAM) ## 10 random kills under every fault, and an hour of soak in virtual time: at most 8 minutes
+	$(Q)$(SLOW) tests/run-specs $(PROGRAM) tests/soak
+
 .PHONY: demo
 demo: deps ## install what is missing, build, run the guided tour against the emulator
 	$(Q)$(MAKE) --no-print-directory all

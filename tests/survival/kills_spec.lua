@@ -17,7 +17,8 @@ describe("five kills at random moments", function()
   it("lose no job, create none twice, and leave money for each that was created #long", function()
     local s <close> = siege.open {
       jobs = { sxwl = 24, train = 8, infer = 16 }, speed = 200, seed = 21,
-      faults = "sxwl.create_job:drop_after=5%,sxwl.create_job:fail=10%,*.*:delay(200ms)=10%,*.*:error(503)=3%,deai.create_job:drop_after=5%",
+      faults = "sxwl.create_job:drop_after=5%,sxwl.create_job:fail=10%,*.*:delay(200ms)=10%,*.*:error(503)=3%,"
+        .. "deai.create_job:drop_after=5%",
     }
     local moment = moments(21)
 

@@ -7,8 +7,7 @@
 local fs = require "perigee.fs"
 local http = require "perigee.http"
 local json = require "perigee.json"
-local amount = require "perigee.amount"
-local base_units = require("perigee.core.amount").base
+local audit = require "tests.survival.audit"
 local spawn = require "tests.support.spawn"
 local task = require "perigee.task"
 
@@ -24,20 +23,23 @@ local ACTIVE <const> = { planned = true, held = true, submitting = true, running
 -- ---- the policies --------------------------------------------------------------------------------------------------
 
 -- Each submits its jobs again at every turn of its schedule: what is there already is attached, never repeated.  In a
--- stream every turn has jobs of its own, until the file `flow` is gone.
+-- stream every turn has jobs of its own, until the file `flow` is gone.  With a ramp they come bit by bit in so many
+-- seconds.
 local POLICY <const> = [[
-local policy = { name = %q, budget = %s, on = {} }
-local flow = %q
+local policy = { name = "$name", budget = $budget, on = {} }
+local flow, count, ramp, begun = "$flow", $count, $ramp, $begun
 
 policy.schedules = {
   {
     name = "submit", every = "1s", overlap = "skip",
     run = function(ctx)
       if flow ~= "" and not require "perigee.fs".exists(flow) then return end
-      for i = 1, %d do
+      local due = ramp > 0 and math.max(1, math.min(count, count * (os.time() - begun) // ramp)) or count
+      for i = 1, due do
         ctx.jobs.submit {
-          name = %q, key = flow ~= "" and ("%%d-%%d"):format(ctx.scheduled_at, i) or tostring(i), attach = "finished",
-          tags = { "siege" }, retry = { attempts = 3, base = "200ms", cap = "1s" }, %s
+          name = "$name", key = flow ~= "" and ("%d-%d"):format(ctx.scheduled_at, i) or tostring(i), attach = "finished",
+          tags = { "siege" }, retry = { attempts = 3, base = "200ms", cap = "1s" }, $deadline
+          $fields
         }
       end
     end,
@@ -62,10 +64,13 @@ local TRAIN <const> = [[service = "deai", kind = "train", max_cost = "1 CCD", on
 local INFER <const> = [[service = "deai", kind = "infer", max_cost = "1 CCD", on_unknown = "fail",
           spec = { jobID = %q, data_path = %q },]]
 
-local function write_policy(self, name, budget, count, body)
+local function write_policy(self, options, name, budget, count, fields)
   if count == 0 then return end
   local path = ("%s/policies/%s.lua"):format(self.dir, name)
-  fs.write(path, POLICY:format(name, budget, self.flow or "", count, name, body))
+  fs.write(path, (POLICY:gsub("%$(%a+)", {
+    name = name, budget = budget, count = count, fields = fields, flow = self.flow or "", ramp = options.ramp or 0, begun = os.time(),
+    deadline = options.deadline and ("deadline = %q,"):format(options.deadline) or "",
+  })))
   self.policies[#self.policies + 1] = path
 end
 
@@ -94,8 +99,15 @@ local function prepare_deai(self)
   self.jobID = job.jobID
 end
 
---- options: jobs = {sxwl=, train=, infer=}, stream (so many each second, until dry() is called), seed, speed, era, faults (set once the siege begins), environment (of the
---- daemon), limit (seconds after which the children are ended).
+-- An address that was free a moment ago: the daemons of a siege have one after the other the same.
+local function free_address()
+  local server <close> = http.serve { host = "127.0.0.1", port = 0, handler = function() return { status = 404 } end }
+  return "127.0.0.1:" .. server.port
+end
+
+--- options: jobs = {sxwl=, train=, infer=}, stream (so many each second, until dry() is called), ramp (seconds until
+--- the last of them is submitted), deadline (of each), callbacks (true: the daemon is called back), seed, speed, era,
+--- faults (set once the siege begins), environment (of the daemon), limit (seconds after which the children are ended).
 function siege.open(options)
   local self = setmetatable({ dir = os.tmpname() .. ".siege", policies = {}, daemons = 0, limit = options.limit or 600 }, methods)
   fs.mkdir(self.dir)
@@ -108,12 +120,13 @@ function siege.open(options)
     self.flow = self.dir .. "/flow"
     fs.write(self.flow, "")
   end
+  self.listen = options.callbacks and free_address() or nil
   local wanted = options.jobs
   if wanted.train or wanted.infer then prepare_deai(self) end
   self.begun_at = #self:entries()
-  write_policy(self, "cloud", '{ day = "10000 CNY" }', wanted.sxwl or 0, SXWL)
-  write_policy(self, "trainings", '{ day = "400 CCD" }', wanted.train or 0, TRAIN:format(self.x_train or ""))
-  write_policy(self, "inferences", '{ day = "400 CCD" }', wanted.infer or 0, INFER:format(self.jobID or "", self.x_train or ""))
+  write_policy(self, options, "cloud", '{ day = "10000 CNY" }', wanted.sxwl or 0, SXWL)
+  write_policy(self, options, "trainings", '{ day = "400 CCD" }', wanted.train or 0, TRAIN:format(self.x_train or ""))
+  write_policy(self, options, "inferences", '{ day = "400 CCD" }', wanted.infer or 0, INFER:format(self.jobID or "", self.x_train or ""))
   self.expected = not self.flow and (wanted.sxwl or 0) + (wanted.train or 0) + (wanted.infer or 0)
   for name, value in pairs(options.environment or {}) do self.environment[name] = value end
   if options.faults then self:faults(options.faults) end
@@ -131,6 +144,7 @@ function methods:start(extra)
   for name, value in pairs(self.environment) do env[name] = value end
   for name, value in pairs(extra or {}) do env[name] = value end
   local args = { "daemon", "--state", self.state, "--quiet" }
+  if self.listen then table.move({ "--listen", self.listen, "--public-url", "http://" .. self.listen }, 1, 4, #args + 1, args) end
   table.move(self.policies, 1, #self.policies, #args + 1, args)
   self.daemons = self.daemons + 1
   self.daemon = spawn.start(args, { env = env, timeout = self.limit })
@@ -203,6 +217,21 @@ function methods:dry()
   fs.remove(self.flow)
 end
 
+-- What keeps the first few jobs from their end.
+local function obstacles(self)
+  local lines = {}
+  for _, job in ipairs(self:rows "jobs") do
+    if ACTIVE[job.state] and #lines < 5 then
+      lines[#lines + 1] = ("%s %s is %s: %s"):format(job.name, job.key, job.state, job.reason or "")
+      lines[#lines + 1] = command(self, { "why", job.id })
+    end
+  end
+  self.daemon:kill "USR1" -- its tasks, and what each waits for
+  task.sleep(2)
+  lines[#lines + 1] = select(2, self.daemon:output()):sub(-6000)
+  return table.concat(lines, "\n")
+end
+
 --- Waits until every expected job is there and has ended; seconds bounds it.
 function methods:settle(seconds)
   local until_ = os.time() + seconds
@@ -210,8 +239,8 @@ function methods:settle(seconds)
     local left, all = self:unfinished()
     if next(left) == nil and (not self.expected or all == self.expected) then return end
     if os.time() > until_ then
-      error(("after %d s there are %d of %s jobs, unfinished: %s"):format(seconds, all, self.expected or "any number of",
-        json.encode(left)), 0)
+      error(("after %d s there are %d of %s jobs, unfinished: %s\n%s"):format(seconds, all, self.expected or "any number of",
+        json.encode(left), obstacles(self)), 0)
     end
     task.sleep(0.5)
   end
@@ -219,67 +248,12 @@ end
 
 -- ---- the audit ----------------------------------------------------------------------------------------------------------------
 
-local function check(problems, ok, text, ...)
-  if not ok then problems[#problems + 1] = text:format(...) end
-end
-
-local function intent_of(entry)
-  if entry.service == "sxwl" then return entry.intent end
-  return entry.jobName and entry.jobName:match "(%x+)$"
-end
-
-local function by(list, field)
-  local map = {}
-  for _, row in ipairs(list) do
-    if row[field] then map[row[field]] = row end
-  end
-  return map
-end
-
-local COUNTS <const> = { held = true, unknown = true, spent = true }
-
--- What stands in the journal for something that was created must be at least what it was priced at, until the service
--- has reported a charge.
-local function check_money(problems, permit, entry, what)
-  check(problems, COUNTS[permit.bucket], "%s was created, and nothing stands for it: permit %s is %s, bucket %s", what,
-    permit.intent, permit.state, tostring(permit.bucket))
-  if not permit.amount or entry.service ~= "deai" then return end
-  local booked = amount(permit.amount)
-  local reported = permit.state == "settled" and entry.kind == "inference"
-  local least = reported and amount.ccd(entry.ccd_cost) or base_units(entry.estimate, "CCD")
-  check(problems, booked >= least, "%s: %s stand in the journal for %s", what, tostring(booked), tostring(least))
-end
-
---- What is wrong between ledger and journal: a list of sentences, empty if all is well.
-function methods:audit()
-  local problems, seen = {}, {}
-  local entries = self:entries()
+--- What is wrong between ledger and journal: a list of sentences, empty if all is well.  poll: seconds by which the end
+--- of a job may have been seen late, where what it cost is derived from that.
+function methods:audit(poll)
+  local entries, gpu = self:entries(), self:gpu_minutes()
   local permits = self:rows "permits" -- read after the ledger: a create after that may be missing there, not here
-  local intents, remotes = by(permits, "intent"), by(permits, "remote_id")
-  local unmatched = 0
-  for _, entry in ipairs(entries) do
-    if entry.kind == "job" then
-      local intent = intent_of(entry)
-      local permit = intent and intents[intent]
-      local what = entry.service .. " job " .. (entry.job_id or entry.jobID)
-      check(problems, intent, "%s was created without an intent", what)
-      check(problems, not intent or permit, "%s carries intent %s, which the journal does not know", what, tostring(intent))
-      check(problems, not intent or not seen[intent], "%s is the second for intent %s", what, tostring(intent))
-      if intent then seen[intent] = true end
-      if permit then check_money(problems, permit, entry, what) end
-    elseif entry.kind == "inference" then
-      local permit = remotes[tostring(entry.infer_id)]
-      if permit then check_money(problems, permit, entry, "inference " .. entry.infer_id) else unmatched = unmatched + 1 end
-    end
-  end
-  local open = 0 -- starts of inferences whose answer was lost: in doubt, or found in the list by their time
-  for _, permit in ipairs(permits) do
-    local named = permit.remote_id and permit.remote_id:find "^%d+$"
-    if permit.operation == "start_inference" and not named and COUNTS[permit.bucket] then open = open + 1 end
-  end
-  check(problems, unmatched <= open, "%d inferences were started that the journal does not know; %d starts are in doubt",
-    unmatched, open)
-  return problems
+  return audit.compare { entries = entries, permits = permits, gpu_minutes = gpu, hourly = siege.HOURLY, poll = poll }
 end
 
 -- The daemon comes by the commit and is killed there; ledger and journal must agree.
