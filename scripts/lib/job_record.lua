@@ -8,7 +8,6 @@ local book = require "perigee.supervisor_book"
 local errors = require "perigee.error"
 local journal = require "perigee.core.journal"
 local json = require "perigee.json"
-local words = require "perigee.job_words"
 
 local record = {}
 
@@ -121,11 +120,6 @@ function record.list(filter, options)
   local views, more = {}, #found > limit
   for i = 1, math.min(#found, limit) do views[i] = book.view(found[i]) end
   return views, more
-end
-
---- True for a job that somebody must look after and nobody does.
-function record.is_orphan(whole)
-  return words.is_active(whole.job.state) and whole.owner == nil
 end
 
 return record

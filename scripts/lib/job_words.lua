@@ -54,7 +54,6 @@ local function span(seconds)
   local days = seconds // 86400
   return days == 1 and "1 day" or ("%d days"):format(days)
 end
-words.span = span
 
 --- "3 min ago"; a time to come is "in 3 min", none is "".
 function words.ago(at, now)

@@ -251,7 +251,7 @@ end
 
 -- ---- other processes -----------------------------------------------------------------------------------------------------
 
-local REQUESTS <const> = { stop = true, approve = true, deny = true, forget = true, adopt = true, retry = true }
+local REQUESTS <const> = { stop = true, approve = true, deny = true, forget = true, adopt = true }
 
 local function serve_requests(self)
   for _, row in ipairs(journal.call("job.asked", {})) do
