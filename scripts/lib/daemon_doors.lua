@@ -47,7 +47,7 @@ local function open_callbacks(settings, daemon)
     public_url = settings.public_url,
     directory = settings.directory,
     ring = function(job_id, hint)
-      supervisor.ring(job_id)
+      supervisor.ring(job_id, hint)
       daemon.emit("callback", { job_id = job_id, attempt = hint.attempt, claims = hint.status })
     end,
   }

@@ -64,7 +64,7 @@ local function receiver_for(supervisor, listen, public_url)
   task.detach(function()
     local ok, receiver = pcall(require("perigee.callbacks").serve, {
       listen = listen, public_url = public_url, directory = journal.status().directory,
-      ring = function(id) supervisor.ring(id) end,
+      ring = function(id, hint) supervisor.ring(id, hint) end,
     })
     started:put { ok, receiver }
     if ok then task.queue(1):get() end -- for ever: the server's tasks belong to this one

@@ -311,11 +311,16 @@ function supervisor.new(options)
   return self
 end
 
---- A callback came for the job: it is looked at soon.
-function methods:ring(id)
+--- A callback came for the job: it is looked at soon.  hint: {attempt, remote_id}, which tell an unknown job that the
+--- attempt was started, and perhaps as what.
+function methods:ring(id, hint)
   local entry = self.entries[id]
   if not entry then return end
   self.rings = self.rings + 1
+  if hint and hint.attempt and entry.state ~= "running" then
+    local before = entry.called and entry.called.attempt == hint.attempt and entry.called.remote_id
+    entry.called = { attempt = hint.attempt, remote_id = hint.remote_id or before or nil }
+  end
   if entry.state == "running" then
     watch.ring(self, entry)
   elseif entry.state == "unknown" then

@@ -82,6 +82,18 @@ local function decide(self, row, options, attempts)
   return wish, who
 end
 
+-- The job that a callback of this attempt has named, once the service says that there is such a job; and true if a
+-- callback came at all: whatever the list shows, the attempt was started then.
+local function called(self, entry, row)
+  local call = entry.called
+  if not call or call.attempt ~= row.attempt then return nil, false end
+  local driver = self:driver(row.service)
+  if not call.remote_id or not driver.has or self.by_remote[row.service .. "|" .. call.remote_id] then return nil, true end
+  local ok, there = pcall(driver.has, driver, call.remote_id)
+  if not ok and errors.is(there, "cancelled") then error(there, 0) end
+  return ok and there and call.remote_id or nil, true
+end
+
 -- Nothing was found.  certain: the list is complete and does not show it.
 local function not_found(self, entry, row, attempts, how)
   local now = clock.now()
@@ -113,7 +125,10 @@ end
 function recover.reconcile(self, entry, row)
   local attempts, present = book.attempts(row)
   present = present or { attempt = row.attempt, intent = row.intent, started_at = row.changed_at }
+  local named, was_called = called(self, entry, row)
+  if named then return recover.adopt(self, entry, row, named, "a callback of this attempt names it, and the service knows it") end
   local remote_id, how, err = self:driver(row.service):find(row, present, clock.now())
+  if how == "absent" and was_called then how = "no_list" end
   if remote_id then return recover.adopt(self, entry, row, remote_id, how or "found on the service by its intent") end
   entry.unread = how == "unreadable"
   if err and errors.is(err, "auth") then self:login_refused(row.service, err) end

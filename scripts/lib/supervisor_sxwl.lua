@@ -122,6 +122,20 @@ end
 
 -- ---- watching ------------------------------------------------------------------------------------------------
 
+-- True if other jobs of the journal have all of these ids.
+local function are_known(ids)
+  if next(ids) == nil then return true end
+  local after
+  repeat
+    local rows = journal.call("job.list", { service = "sxwl", limit = 500, after = after })
+    for _, row in ipairs(rows) do
+      if row.remote_id then ids[row.remote_id] = nil end
+      after = row.id
+    end
+  until #rows < 500 or next(ids) == nil
+  return next(ids) == nil
+end
+
 -- What the list says of a job that job_status does not know: one era answers so for one that has succeeded and left
 -- no model.  Its status, or nil.
 local function listed(self, remote_id)
@@ -156,6 +170,16 @@ function driver:status(entry)
     entry.bare = nil
   end
   return { status = reply.status, url = url }
+end
+
+--- True if the service knows a job of this id, and none of ours has it.  Raises.
+function driver:has(remote_id)
+  if not are_known { [remote_id] = true } then
+    local ok, err = pcall(service.call, self.client, "job_status", { job_id = remote_id }, {})
+    if ok then return true end
+    if not (errors.is(err) and err.code == "not_found") then error(err, 0) end
+  end
+  return false
 end
 
 --- True while the service is believed to have a list of jobs.
@@ -208,20 +232,6 @@ local function intent_of(row)
   local env = ok and type(body) == "table" and body.env
   if type(env) ~= "table" then return nil, false end
   return env[INTENT], true
-end
-
--- True if other jobs of the journal have all of these ids.
-local function are_known(ids)
-  if next(ids) == nil then return true end
-  local after
-  repeat
-    local rows = journal.call("job.list", { service = "sxwl", limit = 500, after = after })
-    for _, row in ipairs(rows) do
-      if row.remote_id then ids[row.remote_id] = nil end
-      after = row.id
-    end
-  until #rows < 500 or next(ids) == nil
-  return next(ids) == nil
 end
 
 -- Takes rows in: the id of the one with that intent, or nil; into `doubtful` ids of those that may be it; and the time

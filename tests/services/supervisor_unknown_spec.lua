@@ -162,6 +162,43 @@ describe("a create without an answer", function()
     assert.equal("unknown\t6\n", out)
   end)
 
+  it("is adopted by the callback of its attempt, if that names a job that the service knows and nobody else has", function()
+    local out = play([[
+      local handle = world.world.handle
+      world.world.handle = function(self, request, now)
+        if request.method == "GET" and request.path:find "userJob$" then return { status = 404, headers = {}, body = "404 page not found" } end
+        return handle(self, request, now)
+      end
+      local id, other = submit { name = "lost" }, nil
+      sleep(1)
+      other = submit { name = "other" }
+      sleep(10)
+      local remote = world.world.ledger:created "sxwl"[1].job_id
+      for _, claim in ipairs { "ai-none", job(other).remote_id } do
+        sup:ring(id, { attempt = 1, remote_id = claim })
+        sleep(5)
+      end
+      sup:ring(id, { attempt = 2, remote_id = remote })
+      sleep(5)
+      print(job(id).state)
+      sup:ring(id, { attempt = 1, remote_id = remote })
+      print(wait(id).state, created(), job(id).remote_id == remote, permits(id))
+    ]], {faults = LOST})
+
+    assert.equal("unknown\nsucceeded\t2\ttrue\tsettled:0.3 CNY\n", out)
+  end)
+
+  it("is not sent again once its callback came, though the list does not show it", function()
+    local out = play([[
+      local id = submit { on_unknown = "retry" }
+      sleep(10)
+      sup:ring(id, { attempt = 1 })
+      print(wait(id, 7200).state, created())
+    ]], {faults = NEVER_THERE})
+
+    assert.equal("unknown\t0\n", out)
+  end)
+
   it("is not sent again while the list cannot be read", function()
     local out = play([[
       local handle = world.world.handle
