@@ -342,4 +342,13 @@ end
 --- Blanks every secret known so far.
 config.redact = core.redact
 
+--- The variables that hold credentials, each with the value false: env of a program that has no need for them.
+function config.without_credentials()
+  local env = {}
+  for _, setting in pairs(settings) do
+    if setting.secret then env[setting.variable] = false end
+  end
+  return env
+end
+
 return config

@@ -74,7 +74,9 @@ local function post(webhook, body)
 end
 
 local function run_command(words, body)
-  local result = require("perigee.proc").run { args = words, stdin = body, timeout = COMMAND_TIMEOUT, output_cap = LARGEST_REPLY }
+  local result = require("perigee.proc").run {
+    args = words, env = config.without_credentials(), stdin = body, timeout = COMMAND_TIMEOUT, output_cap = LARGEST_REPLY,
+  }
   if result.status == 0 and result.signal == 0 then return end
   local how = result.timed_out and ("took longer than %d s"):format(COMMAND_TIMEOUT)
     or result.signal ~= 0 and ("was ended by signal %d"):format(result.signal) or ("exits with %d"):format(result.status)

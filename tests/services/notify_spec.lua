@@ -85,6 +85,15 @@ describe("a message", function()
     assert.equal('policy "p" is paused: it failed 5 times', json.decode(fs.read(dir .. "/a b;c")).text)
   end)
 
+  it("does not give the services' credentials to a command", function()
+    local result = spawn.run({ "run", "-e", [[
+      local ok, why = require "perigee.notify_worker".send({ command = { "/bin/sh", "-c",
+        "test -n \"$HOME\" -a -z \"$SXWL_TOKEN$DEAI_PASSWORD\"" } }, "command", "{}")
+      print(ok, why, os.getenv "SXWL_TOKEN")]] }, { env = { SXWL_TOKEN = "not-for-others", DEAI_PASSWORD = "nor-this" } })
+
+    assert.equal("true\tnil\tnot-for-others\n", result.stdout, result.stderr)
+  end)
+
   it("has a sentence for every event there is", function()
     for _, event in ipairs(require("perigee.notify_settings").EVENTS) do
       local text = message.new(event, {
