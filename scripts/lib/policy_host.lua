@@ -4,6 +4,7 @@
 -- policy, so that what ends it (time, memory, os.exit) ends nothing else.
 
 local errors = require "perigee.error"
+local json = require "perigee.json"
 local link = require "perigee.link"
 local secret = require "perigee.core.secret"
 local task = require "perigee.task"
@@ -105,11 +106,13 @@ end
 -- A copy without functions, and without what else is no plain data.
 local function plain(value, depth)
   local kind = type(value)
-  if kind == "table" and getmetatable(value) == nil and depth < 8 then
+  local array = kind == "table" and json.is_array(value)
+  if kind == "table" and (array or getmetatable(value) == nil) and depth < 8 then
     local copy = {}
     for k, v in pairs(value) do copy[k] = plain(v, depth + 1) end
-    return copy
+    return array and json.array(copy) or copy
   end
+  if value == json.null then return value end
   if kind == "function" or kind == "thread" then return nil end
   -- where a secret comes from goes over, never the secret
   if kind == "userdata" and secret.is(value) then return require("perigee.secret").source(value) or tostring(value) end

@@ -2,6 +2,7 @@
 local daemon_policies = require "perigee.daemon_policies"
 local errors = require "perigee.error"
 local helper = require "tests.helper"
+local json = require "perigee.json"
 local task = require "perigee.task"
 
 -- perigee.daemon_book without a journal.
@@ -151,13 +152,15 @@ describe("a job that failed", function()
 
   it("gets the retry of the first policy that decides", function()
     local world = new_world {
-      retry("none", ""), retry("again", 'return policy.retry { after = "10s", spec = { gpuNumber = 2 } }'), retry("not_asked", "error 'x'"),
+      retry("none", ""), retry("again", 'return policy.retry { after = "10s", spec = { gpuNumber = 2, args = require("perigee.json").decode "[]" } }'),
+      retry("not_asked", "error 'x'"),
     }
     local result = world.set:ask("job.failed", JOB)
 
     assert.equal("retry", result.decision)
     assert.equal(10, result.after)
-    assert.same({ gpuNumber = 2 }, result.spec)
+    assert.same({ gpuNumber = 2, args = {} }, result.spec)
+    assert.is_true(json.is_array(result.spec.args))
     assert.equal("again", result.policy)
     assert.equal(2, #world.book.rows)
   end)
