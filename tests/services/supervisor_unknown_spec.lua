@@ -166,7 +166,9 @@ describe("a create without an answer", function()
     local out = play([[
       local handle = world.world.handle
       world.world.handle = function(self, request, now)
-        if request.method == "GET" and request.path:find "userJob$" then return { status = 404, headers = {}, body = "404 page not found" } end
+        if request.method == "GET" and request.path:find "userJob$" then
+          return { status = 404, headers = {}, body = "404 page not found" }
+        end
         return handle(self, request, now)
       end
       local id, other = submit { name = "lost" }, nil
