@@ -200,14 +200,24 @@ local function note_standstill(job, said)
   end
 end
 
+-- What it means that a job of that state is waited for no longer.
+local GOES_ON <const> = {
+  planned = "Nothing of it is at the service: it stays planned, and is sent when that is possible",
+  held = "Nothing of it was sent: it waits for a person",
+  unknown = "Whether it was started is not known: it is looked for, and its price stays held",
+}
+
 local function wait_for_end(job, until_, said)
   while words.is_active(job.state) do
     note_standstill(job, said)
     local left = until_ - time.monotonic()
     if left <= 0 then
       error(errors.new {
-        kind = "timeout", code = "wait", outcome = "none", retryable = false, job = job.id, service = job.service,
-        message = ("job %s has not ended in time: %s. It goes on, still paid for"):format(words.identity(job), words.state(job)),
+        kind = "timeout", code = "wait", outcome = job.state == "unknown" and "unknown" or "none", retryable = false,
+        job = job.id, service = job.service, price = job.price, state = job.state,
+        hint = ("Run the script again to go on waiting: it attaches to the job. `%s` tells the story."):format(story_of(job)),
+        message = ("job %s has not ended in time: %s%s. %s"):format(words.identity(job), words.state(job),
+          job.reason and job.reason ~= "" and (" (" .. job.reason .. ")") or "", GOES_ON[job.state] or "It goes on, still paid for"),
       }, 0)
     end
     local view = call("wait", { id = job.id, seconds = math.min(left, LOOK) })

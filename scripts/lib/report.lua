@@ -88,9 +88,14 @@ local function call_money(err)
     local price = err.price and (" (" .. tostring(err.price) .. ")") or ""
     return "It is unknown whether the service executed the call" .. price .. ": it may be charged, and stays held."
   elseif err.kind == "timeout" and err.code == "wait" then
+    if err.state == "planned" or err.state == "held" then return "Only the wait for it has ended; nothing of it is at the service now." end
     return "What it runs is charged: only the wait for it has ended."
-  elseif err.kind == "job_failed" then
+  elseif err.kind == "job_failed" and (err.code == "stopped" or err.code == "expired") and not err.cost then
+    return "It was ended before anything of it was started: it cost nothing."
+  elseif err.kind == "job_failed" and err.code ~= "stopped" and err.code ~= "expired" then
     return "The job ran and failed: what it used until then is charged."
+  elseif err.kind == "job_failed" then
+    return "What it used until it was ended is charged."
   elseif err.kind == "denied" then
     return "Nothing was sent, so this call cost nothing."
   elseif err.service and err.operation then

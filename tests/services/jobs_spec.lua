@@ -169,6 +169,26 @@ describe("perigee.jobs", function()
     assert.truthy(err.message:find("It goes on, still paid for", 1, true))
   end)
 
+  it("ends a wait for what was never sent without saying that it is paid for", function()
+    for state, words in pairs {
+      planned = "(SXWL is down). Nothing of it is at the service", held = "Nothing of it was sent: it waits for a person",
+      unknown = "Whether it was started is not known",
+    } do
+      answer("submit", function() return view { state = state, reason = "SXWL is down" } end)
+      answer("wait", function(_, seconds)
+        task.sleep(seconds)
+        return view { state = state, reason = "SXWL is down" }
+      end)
+      local job = jobs.submit(gpu_job())
+
+      local err = helper.error_of(job.wait, job, { timeout = 0.02 })
+
+      assert.truthy(err.message:find(words, 1, true), err.message)
+      assert.is_nil(err.message:find("still paid for", 1, true), err.message)
+      assert.equal(state == "unknown" and "unknown" or "none", err.outcome)
+    end
+  end)
+
   it("says once that a held job waits for a person", function()
     local states = { "held", "held", "succeeded" }
     answer("submit", function() return view { state = "held", reason = "over 3 CNY" } end)

@@ -83,6 +83,16 @@ describe("report.render", function()
     assert.is_truthy(text:find("only the wait for it has ended", 1, true))
   end)
 
+  it("says of a job that is waited for no longer, or was ended, what its state means for the money", function()
+    local function money(t) return report.render(errors.new(t)):match "  money  ([^\n]*)" end
+    assert.equal("Only the wait for it has ended; nothing of it is at the service now.",
+      money { kind = "timeout", code = "wait", message = "m", service = "sxwl", state = "planned" })
+    assert.equal("It was ended before anything of it was started: it cost nothing.",
+      money { kind = "job_failed", code = "expired", message = "m", service = "sxwl" })
+    assert.equal("What it used until it was ended is charged.",
+      money { kind = "job_failed", code = "stopped", message = "m", service = "sxwl", cost = "1 CNY" })
+  end)
+
   it("prefers the hint that the error brings", function()
     local text = report.render(errors.new { kind = "auth", message = "m", hint = "first\nsecond" })
     assert.is_truthy(text:find("  do     first\n         second\n", 1, true))
