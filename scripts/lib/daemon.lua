@@ -7,6 +7,7 @@ local config = require "perigee.config"
 local core_task = require "perigee.core.task"
 local daemon_book = require "perigee.daemon_book"
 local daemon_doors = require "perigee.daemon_doors"
+local daemon_journal = require "perigee.daemon_journal"
 local daemon_lock = require "perigee.daemon_lock"
 local daemon_policies = require "perigee.daemon_policies"
 local daemon_schedules = require "perigee.daemon_schedules"
@@ -525,6 +526,7 @@ function daemon.run(given)
     host.note_stuck(settings.note)
   end
   started_at = math.floor(time.now())
+  daemon_journal.open(journal.call)
   spend.require_budget()
   budgets.install()
   add_job_verbs()
