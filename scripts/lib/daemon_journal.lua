@@ -16,11 +16,11 @@ local PATIENCE <const>, AGAIN <const> = 60, 2 -- seconds
 local FOR_A_PERSON <const> = { journal_corrupt = true, journal_newer = true, journal_open = true }
 local PASSES <const> = { journal_full = true, journal_readonly = true, journal_locked = true, journal_io = true }
 
---- Opens it by a first call; raises why it cannot be used. call(verb, args): the journal's.
+--- Opens it by a first write; raises why it cannot be used. call(verb, args): the journal's.
 function daemon_journal.open(call)
   local deadline, told = clock.now() + PATIENCE, nil
   while true do
-    local ok, err = pcall(call, "process.last", { kind = "daemon" })
+    local ok, err = pcall(call, "store.set", { space = "perigee.daemon", name = "started", value = tostring(os.time()) })
     if ok then return end
     if errors.is(err) and FOR_A_PERSON[err.code] then err.hint, err.code = "Mend it first: a start before that ends here again.", "config" end
     if not (errors.is(err) and PASSES[err.code]) or clock.now() >= deadline then error(err, 0) end
