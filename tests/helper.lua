@@ -33,18 +33,6 @@ function helper.error_of(f, ...)
   return err
 end
 
--- C's tmpnam knows /tmp alone; the sandbox's folder goes with all that is in it.
-local sandbox = os.getenv "TMPDIR"
-if sandbox then
-  local names = 0
-  os.tmpname = function() -- luacheck: ignore 122
-    names = names + 1
-    local name = ("%s/lua_%d"):format(sandbox, names)
-    assert(io.open(name, "w")):close()
-    return name
-  end
-end
-
 --- A fresh folder below the sandbox's TMPDIR.
 function helper.tmpdir()
   local name = os.tmpname()
