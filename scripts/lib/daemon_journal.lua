@@ -22,7 +22,9 @@ function daemon_journal.open(call)
   while true do
     local ok, err = pcall(call, "store.set", { space = "perigee.daemon", name = "started", value = tostring(os.time()) })
     if ok then return end
-    if errors.is(err) and FOR_A_PERSON[err.code] then err.hint, err.code = "Mend it first: a start before that ends here again.", "config" end
+    if errors.is(err) and FOR_A_PERSON[err.code] then
+      err.hint, err.code = "Mend it first: a start before that ends here again.", "config"
+    end
     if not (errors.is(err) and PASSES[err.code]) or clock.now() >= deadline then error(err, 0) end
     if told ~= err.code then
       log.warn("daemon.waits", { why = err.message, seconds = PATIENCE })

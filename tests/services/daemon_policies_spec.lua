@@ -152,7 +152,8 @@ describe("a job that failed", function()
 
   it("gets the retry of the first policy that decides", function()
     local world = new_world {
-      retry("none", ""), retry("again", 'return policy.retry { after = "10s", spec = { gpuNumber = 2, args = require("perigee.json").decode "[]" } }'),
+      retry("none", ""),
+      retry("again", 'return policy.retry { after = "10s", spec = { gpuNumber = 2, args = require("perigee.json").decode "[]" } }'),
       retry("not_asked", "error 'x'"),
     }
     local result = world.set:ask("job.failed", JOB)
