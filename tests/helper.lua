@@ -9,7 +9,7 @@ local helper = {}
 -- the longest a spec may take, in seconds; PERIGEE_SPEC_LIMIT changes it (sanitizers are slow)
 local LIMIT = tonumber(os.getenv "PERIGEE_SPEC_LIMIT" or "") or 60
 -- so many times that for a spec with #long in its name
-local LONG <const> = 4
+local LONG <const> = 5
 
 --- Runs f(…) and fails if it takes longer than `seconds`.
 function helper.within(seconds, f, ...)

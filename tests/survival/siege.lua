@@ -278,8 +278,9 @@ function methods:sweep(transitions)
     kill_at(self, transition, "after")
   end
   self:dry()
+  self:faults "" -- else what is created again may be lost again, and each takes its time
   self:start { PERIGEE_JOURNAL_BATCH = "1" }
-  self:settle(150) -- a lost create is believed not to exist after two looks, a minute apart
+  self:settle(200) -- a lost create is believed not to exist after two looks, a minute apart
 end
 
 --- GPU minutes that the service counts for each job, by job_id.
