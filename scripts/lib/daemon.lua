@@ -461,7 +461,8 @@ local function start_work()
     call = journal.call, now = wall, sweep = function() return supervisor.verbs.sweep() end, keep_days = settings.keep_days,
   })
   if settings.watch then
-    keep_running("watch", require("perigee.daemon_watch").run, watched_files, function() reload_and_log "a file has changed" end)
+    local watch = require "perigee.daemon_watch"
+    keep_running("watch", watch.run, watched_files, function() reload_and_log "a file has changed" end, nil, watch.look(watched_files()))
   end
 end
 

@@ -24,9 +24,10 @@ function watch.look(files)
   return table.concat(lines, "\n")
 end
 
---- Calls changed() after every change of the files; files() -> { path = true }. Ends when its task is cancelled.
-function watch.run(files, changed, interval)
-  local known = watch.look(files())
+--- Calls changed() after every change of the files; files() -> { path = true }. Ends when its task is cancelled. known:
+--- the look of them as they were read.
+function watch.run(files, changed, interval, known)
+  known = known or watch.look(files())
   local before = known
   while true do
     task.sleep(interval or INTERVAL)
