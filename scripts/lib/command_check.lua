@@ -8,12 +8,9 @@ local errors = require "perigee.error"
 local policy_check = require "perigee.policy_check"
 local term = require "perigee.core.term"
 local time = require "perigee.time"
+local usage = require("perigee.control_command").usage
 
 local command = {}
-
-local function usage(message)
-  error(errors.new { kind = "invalid", code = "usage", message = message }, 0)
-end
 
 -- ---- the configuration --------------------------------------------------------------------------------------------
 

@@ -16,9 +16,7 @@ local RECENT <const> = 24 * 3600 -- seconds for which jobs that have ended are l
 local LIMIT <const> = 50
 local WHO_WORDS <const> = { run = "a running script", daemon = "the daemon", repl = "a REPL", command = "another command" }
 
-local function usage(message, ...)
-  error(errors.new { kind = "invalid", code = "usage", message = message:format(...) }, 0)
-end
+local usage = command.usage
 
 -- ---- what all have in common -----------------------------------------------------------------------------------------
 

@@ -14,9 +14,7 @@ local FAILED <const> = 1
 local PAGE <const> = 500 -- records of an export that are in memory at a time
 local DAY <const> = 86400
 
-local function usage(message, ...)
-  error(errors.new { kind = "invalid", code = "usage", message = message:format(...) }, 0)
-end
+local usage = command.usage
 
 local function call(verb, args)
   return require("perigee.core.journal").call(verb, args or {})

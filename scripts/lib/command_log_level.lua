@@ -1,7 +1,6 @@
 -- perigee.command_log_level: `perigee log-level LEVEL`: what a running daemon logs from now on.  -- internal
 
 local command = require "perigee.control_command"
-local errors = require "perigee.error"
 
 local command_log_level = {}
 
@@ -11,8 +10,7 @@ local function check(level)
   for _, known in ipairs(LEVELS) do
     if level == known then return end
   end
-  error(errors.new { kind = "invalid", code = "usage",
-    message = ("log-level: %q is no level; %s is"):format(level, table.concat(LEVELS, ", ")) }, 0)
+  command.usage("log-level: %q is no level; %s is", level, table.concat(LEVELS, ", "))
 end
 
 --- Holds until the daemon ends: the next one starts with its own --log-level.

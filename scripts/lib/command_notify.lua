@@ -7,12 +7,9 @@ local errors = require "perigee.error"
 local json = require "perigee.json"
 local term = require "perigee.core.term"
 local time = require "perigee.time"
+local usage = require("perigee.control_command").usage
 
 local command = {}
-
-local function usage(message)
-  error(errors.new { kind = "invalid", code = "usage", message = message }, 0)
-end
 
 -- The results, and whose configuration it was.
 local function test()

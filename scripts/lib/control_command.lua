@@ -1,6 +1,7 @@
--- perigee.control_command: what the commands that speak to a running daemon have in common.  -- internal
+-- perigee.control_command: what commands have in common, those that speak to a running daemon most of all.  -- internal
 
 local control = require "perigee.control"
+local errors = require "perigee.error"
 local json = require "perigee.json"
 local state = require "perigee.state"
 local term = require "perigee.core.term"
@@ -8,6 +9,11 @@ local term = require "perigee.core.term"
 local command = {}
 
 command.NO_DAEMON = 3 -- exit code
+
+--- Raises what is wrong with the command line: exit code 2.
+function command.usage(message, ...)
+  error(errors.new { kind = "invalid", code = "usage", message = message:format(...) }, 0)
+end
 
 --- Prints one JSON document: the fields, and the schema version.
 function command.print_json(fields)
