@@ -3,38 +3,12 @@ local daemon = require "tests.support.daemon"
 local helper = require "tests.helper"
 local task = require "perigee.task"
 
-local TICKER <const> = [[
-  return { name = "ticker", schedules = { { name = "tick", every = "1s", run = function(ctx)
-    print("VERSION ticked for " .. ctx.scheduled_at)
-  end } } }]]
-
-local SUBMITTER <const> = [[
-  local jobs = require "perigee.jobs"
-  return {
-    name = "submitter",
-    on = {
-      ["job.submit"] = function(job) return require "perigee.policy".allow() end,
-      ["job.succeeded"] = function(job) print("succeeded " .. job.name) end,
-    },
-    schedules = { { name = "train", every = "1s", run = function(ctx)
-      local job = ctx.jobs.submit { service = "sxwl", name = "digits", key = "KEY", max_cost = "20 CNY", spec = {
-        gpuType = "NVIDIA-GeForce-RTX-3090", gpuNumber = 1, imagePath = "registry.example/digits:1.4", jobType = "GeneralJob",
-        ckptPath = "/ckpt", ckptVol = 10000, modelPath = "/model", modelVol = 10000, runCommand = "python train.py" } }
-      print("submitted " .. job.id)
-    end } } }]]
-
-local CONFIG <const> = [[return { sxwl = { prices = { ["NVIDIA-GeForce-RTX-3090"] = "7 CNY/h" } } }]]
+local TICKER <const>, SUBMITTER <const> = daemon.TICKER, daemon.SUBMITTER
 
 local function new_world()
   local world = daemon.world()
   finally(function() world:close() end)
   return world
-end
-
-local function write_config(world)
-  local path = world.folder .. "/config.lua"
-  require("perigee.core.fs").write(path, CONFIG, { mode = "0600" })
-  return path
 end
 
 describe("a daemon that is told to end", function()
@@ -60,7 +34,7 @@ describe("a daemon that is told to end", function()
     local world = new_world()
     world:emulator("--speed", "1")
     local waiter = SUBMITTER:gsub('print%("submitted " .. job.id%)', '%0 job:wait()')
-    local child = world:start { "--config", write_config(world), world:policy("submitter", waiter) }
+    local child = world:start { "--config", world:config(), world:policy("submitter", waiter) }
     assert.is_true(child:read_until "submitted ", daemon.log(child))
     helper.eventually(function() return world:call("jobs.list", {})[1].state == "running" end)
     local began = task.now()
@@ -74,7 +48,7 @@ describe("a daemon that is told to end", function()
   it("tells who sits at the terminal what it does, and what goes on", function()
     local world = new_world()
     world:emulator("--speed", "1")
-    local child = world:start({ "--config", write_config(world), world:policy("submitter", SUBMITTER) }, { columns = 100 })
+    local child = world:start({ "--config", world:config(), world:policy("submitter", SUBMITTER) }, { columns = 100 })
     helper.eventually(function() return (world:call("jobs.list", {})[1] or {}).state == "running" end)
     child:kill "INT"
     local result = child:wait()
@@ -117,7 +91,7 @@ describe("a daemon that was killed", function()
   it("leaves its jobs to the next one, which creates none twice", function()
     local world = new_world()
     world:emulator("--speed", "100")
-    local config, policy = write_config(world), world:policy("submitter", SUBMITTER)
+    local config, policy = world:config(), world:policy("submitter", SUBMITTER)
     local child = world:start { "--config", config, policy }
     assert.is_true(child:read_until "submitted ", daemon.log(child))
     local id = daemon.log(child):match "submitted (%w+)"

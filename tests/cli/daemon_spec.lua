@@ -3,38 +3,12 @@ local daemon = require "tests.support.daemon"
 local fs = require "perigee.fs"
 local task = require "perigee.task"
 
-local TICKER <const> = [[
-  return { name = "ticker", schedules = { { name = "tick", every = "1s", run = function(ctx)
-    print("VERSION ticked for " .. ctx.scheduled_at)
-  end } } }]]
-
-local SUBMITTER <const> = [[
-  local jobs = require "perigee.jobs"
-  return {
-    name = "submitter",
-    on = {
-      ["job.submit"] = function(job) return require "perigee.policy".allow() end,
-      ["job.succeeded"] = function(job) print("succeeded " .. job.name) end,
-    },
-    schedules = { { name = "train", every = "1s", run = function(ctx)
-      local job = ctx.jobs.submit { service = "sxwl", name = "digits", key = "KEY", max_cost = "20 CNY", spec = {
-        gpuType = "NVIDIA-GeForce-RTX-3090", gpuNumber = 1, imagePath = "registry.example/digits:1.4", jobType = "GeneralJob",
-        ckptPath = "/ckpt", ckptVol = 10000, modelPath = "/model", modelVol = 10000, runCommand = "python train.py" } }
-      print("submitted " .. job.id)
-    end } } }]]
-
-local CONFIG <const> = [[return { sxwl = { prices = { ["NVIDIA-GeForce-RTX-3090"] = "7 CNY/h" } } }]]
+local TICKER <const>, SUBMITTER <const> = daemon.TICKER, daemon.SUBMITTER
 
 local function new_world()
   local world = daemon.world()
   finally(function() world:close() end)
   return world
-end
-
-local function write_config(world, text)
-  local path = world.folder .. "/config.lua"
-  require("perigee.core.fs").write(path, text or CONFIG, { mode = "0600" })
-  return path
 end
 
 describe("perigee daemon", function()
@@ -67,7 +41,7 @@ describe("perigee daemon", function()
   it("sees a job through that a policy's schedule has submitted", function()
     local world = new_world()
     world:emulator("--speed", "600")
-    local child = world:start { "--config", write_config(world), world:policy("submitter", SUBMITTER) }
+    local child = world:start { "--config", world:config(), world:policy("submitter", SUBMITTER) }
 
     assert.is_true(child:read_until "succeeded digits", daemon.log(child))
     local row = world:call("jobs.list", {})[1]
@@ -126,7 +100,7 @@ describe("perigee daemon", function()
     local world = new_world()
     world:policy("ticker", TICKER)
     world:policy("other", 'return { name = "other", budget = { day = "3 CNY" } }')
-    local config = write_config(world, [[return { policies = { "ticker.lua" }, budgets = { { name = "team", day = "5 CCD" } } }]])
+    local config = world:config([[return { policies = { "ticker.lua" }, budgets = { { name = "team", day = "5 CCD" } } }]])
     world:start { "--config", config }
     local function seen()
       local words = {}
@@ -138,11 +112,11 @@ describe("perigee daemon", function()
     end
     assert.same({ "ticker", "team 5 CCD" }, seen())
 
-    write_config(world, [[return { policies = { "ticker.lua", "other.lua" }, budgets = { { name = "team", day = "five" } } }]])
+    world:config([[return { policies = { "ticker.lua", "other.lua" }, budgets = { { name = "team", day = "five" } } }]])
     assert.matches("budget team", world:run("reload").stderr, 1, true)
     assert.same({ "ticker", "team 5 CCD" }, seen())
 
-    write_config(world, [[return { policies = { { "ticker.lua", memory = "64M" }, "other.lua" },
+    world:config([[return { policies = { { "ticker.lua", memory = "64M" }, "other.lua" },
       budgets = { { name = "team", day = "6 CCD" } } }]])
     assert.equal(0, world:run("reload").status)
     assert.same({ "ticker", "other", "team 6 CCD", "policy other 3 CNY" }, seen())

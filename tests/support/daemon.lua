@@ -1,9 +1,34 @@
 -- daemon.lua - a daemon as a child process, for black box specs: its state, its policies, its emulator.
 local control = require "perigee.control"
+local fs = require "perigee.fs"
 local helper = require "tests.helper"
 local spawn = require "tests.support.spawn"
 
 local daemon = {}
+
+--- A policy that prints every second; VERSION is there to be replaced.
+daemon.TICKER = [[
+  return { name = "ticker", schedules = { { name = "tick", every = "1s", run = function(ctx)
+    print("VERSION ticked for " .. ctx.scheduled_at)
+  end } } }]]
+
+--- A policy that submits one job and prints when it has succeeded.
+daemon.SUBMITTER = [[
+  local jobs = require "perigee.jobs"
+  return {
+    name = "submitter",
+    on = {
+      ["job.submit"] = function(job) return require "perigee.policy".allow() end,
+      ["job.succeeded"] = function(job) print("succeeded " .. job.name) end,
+    },
+    schedules = { { name = "train", every = "1s", run = function(ctx)
+      local job = ctx.jobs.submit { service = "sxwl", name = "digits", key = "KEY", max_cost = "20 CNY", spec = {
+        gpuType = "NVIDIA-GeForce-RTX-3090", gpuNumber = 1, imagePath = "registry.example/digits:1.4", jobType = "GeneralJob",
+        ckptPath = "/ckpt", ckptVol = 10000, modelPath = "/model", modelVol = 10000, runCommand = "python train.py" } }
+      print("submitted " .. job.id)
+    end } } }]]
+
+local CONFIG <const> = [[return { sxwl = { prices = { ["NVIDIA-GeForce-RTX-3090"] = "7 CNY/h" } } }]]
 
 --- What a child has logged so far.
 function daemon.log(child)
@@ -25,6 +50,13 @@ function World:policy(name, text)
   local file <close> = assert(io.open(path, "w"))
   file:write(text)
   self.files[name] = path
+  return path
+end
+
+--- Writes the configuration file, by default one with a price; its path.
+function World:config(text)
+  local path = self.folder .. "/config.lua"
+  fs.write(path, text or CONFIG, { mode = "0600" })
   return path
 end
 
