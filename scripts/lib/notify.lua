@@ -46,7 +46,9 @@ end
 -- Without a journal there is no outbox: at once, once, and whatever becomes of it.
 local function send_directly(m, settings)
   for _, way in ipairs(WAYS) do
-    if settings[way] then
+    if settings[way] and worker.is_rehearsal(settings) then
+      worker.rehearse(m.event, way, m.text)
+    elseif settings[way] then
       local ok, why = worker.send(settings, way, message.body(m, message.id(m, way)))
       log[ok and "info" or "error"](ok and "notify.sent" or "notify.given_up", { event = m.event, target = way, why = why })
     end

@@ -8,7 +8,7 @@ local secret = require "perigee.core.secret"
 
 local notify_settings = {}
 
-local FIELDS <const> = { "webhook", "command", "on", "min_interval" }
+local FIELDS <const> = { "webhook", "command", "on", "min_interval", "emulator" }
 local MIN_INTERVAL <const> = "5m"
 local LONGEST_INTERVAL <const> = 86400
 
@@ -82,13 +82,17 @@ local function read_interval(where, value)
   return seconds
 end
 
---- The settings, read: { webhook, command, on = set of events, min_interval = seconds }.  Raises `invalid`, naming the field.
+--- The settings, read: { webhook, command, on = set of events, min_interval = seconds, emulator }.  Raises `invalid`, naming the field.
 function notify_settings.read(t, where)
   where = where or "notify"
   if type(t) ~= "table" then errors.invalid(where .. ' must be a table, such as { webhook = "https://example.org/hook" }') end
   check_options.check(where, t, FIELDS)
   if t.webhook == nil and t.command == nil then errors.invalid(where .. " names neither webhook nor command") end
+  if t.emulator ~= nil and type(t.emulator) ~= "boolean" then
+    errors.invalid(where .. ".emulator is true or false: whether messages are sent with --emulator, too")
+  end
   return {
+    emulator = t.emulator or false,
     webhook = check_webhook(where, t.webhook),
     command = check_command(where, t.command),
     on = read_on(where, t.on),

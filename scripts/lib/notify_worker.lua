@@ -7,6 +7,7 @@
 local config = require "perigee.config"
 local errors = require "perigee.error"
 local journal = require "perigee.core.journal"
+local json = require "perigee.json"
 local log = require "perigee.log"
 local message = require "perigee.notify_message"
 local read_settings = require "perigee.notify_settings".read
@@ -105,6 +106,16 @@ function worker.send(settings, way, body)
   return nil, reason(err)
 end
 
+--- With --emulator nobody is called, unless the settings say so: a rehearsal must not page people.
+function worker.is_rehearsal(settings)
+  return config.option "emulator" == true and not settings.emulator
+end
+
+--- Tells the log what would have been sent.
+function worker.rehearse(event, target, text)
+  log.info("notify.rehearsed", { event = event, target = target, text = text })
+end
+
 -- ---- one look at the outbox --------------------------------------------------------------------------------------------
 
 local function now_ms()
@@ -156,7 +167,12 @@ end
 local function deliver(group, way, settings)
   local bodies = {}
   for i, row in ipairs(group) do bodies[i] = row.body end
-  local ok, why = worker.send(settings, way, #bodies == 1 and bodies[1] or message.merged(bodies))
+  local body, ok, why = #bodies == 1 and bodies[1] or message.merged(bodies), true, nil
+  if worker.is_rehearsal(settings) then
+    worker.rehearse(group.event, group.target, json.decode(body).text)
+  else
+    ok, why = worker.send(settings, way, body)
+  end
   if not ok then
     log.warn("notify.failed", { event = group.event, target = group.target, why = why })
     put_off(group, why)

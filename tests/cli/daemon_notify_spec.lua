@@ -102,6 +102,23 @@ describe("perigee daemon", function()
     assert.equal(0, child:wait().status)
   end)
 
+  it("calls nobody with --emulator, but where that is asked for", function()
+    local world, got, url = new_world()
+    local policy = world:policy("talker", [[return { name = "talker", schedules = { { name = "say", every = "1s", run = function(ctx)
+      ctx.notify.send { text = "said at " .. ctx.scheduled_at, event = "said" }
+    end } } }]])
+    local text = ("return { notify = { webhook = %q, min_interval = 0 } }"):format(url .. "/all")
+    local child = world:start { "--emulator", "--config", configure(world, text), policy }
+    assert.is_true(child:read_until "notify.rehearsed", daemon.log(child))
+    assert.matches("said at", daemon.log(child), 1, true)
+    assert.is_nil(message_of(got, "said"))
+    child:kill "TERM"
+    child:wait()
+
+    world:start { "--emulator", "--config", configure(world, (text:gsub("min_interval", "emulator = true, %0"))), policy }
+    helper.eventually(function() return message_of(got, "said") end, 20)
+  end)
+
   it("refuses to start when what is said of messages is wrong", function()
     local world = new_world()
     local child = world:start({ "--config", configure(world, "return { notify = { webhok = 'x' } }") }, { ready = false })

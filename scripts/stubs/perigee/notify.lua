@@ -5,6 +5,7 @@
 ---@field command? string[] a program and its words
 ---@field on? table which events; default all
 ---@field min_interval? number|string default "5m"
+---@field emulator? boolean whether messages are sent with --emulator, too; default false
 
 local notify = {}
 
