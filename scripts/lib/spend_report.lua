@@ -170,13 +170,13 @@ local function budget_table(list)
   return columns.render(rows, { right = { [5] = true, [6] = true, [7] = true, [8] = true, [9] = true, [10] = true } })
 end
 
---- One line for each model, as people read it: "deai inference: charged 1.12 of what was estimated (42 calls)".
+--- One line for each model, as people read it: "deai inference: charged 112.0 % of what was estimated (42 calls, …)".
 function spend_report.ratio_lines(ratios)
   local lines = {}
   for _, row in ipairs(ratios) do
     if row.ratio then
-      lines[#lines + 1] = ("%s%s: charged %.3g of what was estimated (%d call%s, %s of %s)"):format(row.service,
-        row.model and " " .. row.model or "", row.ratio, row.count, row.count == 1 and "" or "s", row.actual, row.estimate)
+      lines[#lines + 1] = ("%s%s: charged %.1f %% of what was estimated (%d call%s, %s of %s)"):format(row.service,
+        row.model and " " .. row.model or "", 100 * row.ratio, row.count, row.count == 1 and "" or "s", row.actual, row.estimate)
     end
   end
   return lines

@@ -363,7 +363,7 @@ describe("what a run says of estimates that are off", function()
     local near, off = here.run(settle "1.02 CCD"), here.run(settle "1.4 CCD", { PERIGEE_SUMMARY = file })
 
     assert.falsy(near.stderr:find("estimated", 1, true), near.stderr)
-    local line = "  deai inference: charged 1.21 of what was estimated (2 calls, 2.42 CCD of 2 CCD)\n"
+    local line = "  deai inference: charged 121.0 % of what was estimated (2 calls, 2.42 CCD of 2 CCD)\n"
     assert.truthy(off.stderr:find(line, 1, true), off.stderr)
     assert.same({ 1.21, 2 }, { json.decode(fs.read(file)).estimates[1].ratio, json.decode(fs.read(file)).estimates[1].count })
     assert.equal(1.21, here.spend().ratios[1].ratio)

@@ -122,7 +122,7 @@ describe("a permit", function()
     for _, row in ipairs(report.ratios()) do
       if row.model == "ratio-1" then
         assert.same({ 2, "4 CCD", "5 CCD", 1.25 }, { row.count, row.estimate, row.actual, row.ratio })
-        assert.same({ "deai ratio-1: charged 1.25 of what was estimated (2 calls, 5 CCD of 4 CCD)" }, report.ratio_lines { row })
+        assert.same({ "deai ratio-1: charged 125.0 % of what was estimated (2 calls, 5 CCD of 4 CCD)" }, report.ratio_lines { row })
         return
       end
     end
