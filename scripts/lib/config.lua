@@ -304,6 +304,11 @@ function config.need(name)
   )
 end
 
+--- True if a switch that stands on the command line alone was given ("emulator").
+function config.switch(name)
+  return flags[name] == true
+end
+
 --- An option of `perigee run` ("log_level"): from the flags, PERIGEE_LOG_LEVEL, or the file; or nil.
 function config.option(name)
   if flags[name] ~= nil then return flags[name], "the command line" end

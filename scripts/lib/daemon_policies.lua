@@ -89,7 +89,7 @@ local replace_vm
 local function take(self, slot, policy)
   slot.policy = policy
   if not policy then return end
-  slot.schedules = policy.schedules
+  slot.schedules, slot.max_failures = policy.schedules, policy.max_failures
   budgets.declare(slot.name, policy.budget)
   policy.on_end = function()
     replace_vm(self, slot, policy, "it ended by itself: " .. one.message(policy:why_ended() or "os.exit"))
@@ -164,6 +164,11 @@ end
 
 -- ---- failures and overruns ---------------------------------------------------------------------------------------
 
+-- How many in a row pause the policy: as its table says, the last that could be loaded.
+local function most_failures(self, slot)
+  return slot.max_failures or self.context.max_failures
+end
+
 local function backoff(slot)
   return math.min(LAST_BACKOFF, FIRST_BACKOFF * 2 ^ math.min(slot.restarts, 10))
 end
@@ -188,7 +193,7 @@ end
 function restart_later(self, slot)
   local seconds = backoff(slot)
   slot.restarts = slot.restarts + 1
-  if slot.restarts > self.context.max_failures then
+  if slot.restarts > most_failures(self, slot) then
     self:pause(slot.name, ("its VM had to be ended %d times in a row, at last: %s"):format(slot.restarts - 1, slot.error), "daemon")
     return
   end
@@ -214,7 +219,7 @@ local function count_failure(self, slot, hook, err, policy)
   slot.counts.failed = slot.counts.failed + 1
   slot.last = { hook = hook, at = os.time(), outcome = errors.is(err, "timeout") and "timeout" or "failed", error = why }
   log.error("policy.failed", { policy = slot.name, hook = hook, why = why, in_a_row = slot.failures[hook] })
-  if slot.failures[hook] >= self.context.max_failures and not slot.paused then
+  if slot.failures[hook] >= most_failures(self, slot) and not slot.paused then
     self:pause(slot.name, ("%s failed %d times in a row, at last: %s"):format(hook, slot.failures[hook], why), "daemon")
   end
   if one.is_overrun(err) then replace_vm(self, slot, policy, why) end

@@ -72,6 +72,7 @@ function policy.load(entry, surroundings)
   end
   self.name, self.hooks, self.schedules = description.name, {}, description.schedules
   self.budget, self.notify = description.budget, description.notify
+  self.max_failures = description.max_failures
   self.files = description.files
   for _, event in ipairs(description.hooks) do
     self.hooks[event] = true

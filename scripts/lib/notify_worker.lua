@@ -108,7 +108,7 @@ end
 
 --- With --emulator nobody is called, unless the settings say so: a rehearsal must not page people.
 function worker.is_rehearsal(settings)
-  return config.option "emulator" == true and not settings.emulator
+  return config.switch "emulator" and not settings.emulator
 end
 
 --- Tells the log what would have been sent.

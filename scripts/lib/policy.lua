@@ -8,7 +8,8 @@ local errors = require "perigee.error"
 
 local policy = {}
 
-local FIELDS <const> = { "name", "applies", "budget", "retry", "on", "schedules", "notify", "run" }
+local MOST_FAILURES <const> = 1000
+local FIELDS <const> = { "name", "applies", "budget", "retry", "on", "schedules", "notify", "max_failures", "run" }
 
 -- What may be hooked, and what a hook may decide there; the others are told and asked nothing.
 local DECISIONS <const> = {
@@ -204,6 +205,11 @@ function policy.check(t, file)
   check_with("retry", function(r) require("perigee.retry").new(r) end, t.retry, add)
   check_with("notify", require("perigee.notify_settings").read, t.notify, add)
   check_schedules(t.schedules, add)
+  local most = t.max_failures
+  if most ~= nil and (math.type(most) ~= "integer" or most < 1 or most > MOST_FAILURES) then
+    add("max_failures", ("max_failures is a whole number from 1 to %d: after so many failures in a row the policy is paused")
+      :format(MOST_FAILURES))
+  end
   return problems
 end
 

@@ -149,6 +149,7 @@ local function describe()
     schedules = plain(policy.schedules or {}, 0),
     budget = plain(policy.budget, 0),
     notify = plain(policy.notify, 0),
+    max_failures = policy.max_failures,
     files = sorted_keys(loaded.files),
   }
 end

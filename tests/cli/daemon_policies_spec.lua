@@ -3,6 +3,7 @@ local daemon = require "tests.support.daemon"
 local fs = require "perigee.fs"
 local helper = require "tests.helper"
 local json = require "perigee.json"
+local spawn = require "tests.support.spawn"
 local task = require "perigee.task"
 
 local TICKER <const> = [[
@@ -71,6 +72,20 @@ describe("a policy that overruns", function()
     assert.matches("failing", screen, 1, true)
     child:kill "TERM"
     assert.equal(0, child:wait().status)
+  end)
+end)
+
+describe("a policy that fails again and again", function()
+  it("is paused after as many failures in a row as it says", function()
+    local world = new_world()
+    local bad = TICKER:gsub("print%(.-\n", 'error "bad luck"\n')
+    local child = world:start { world:policy("ticker", (bad:gsub("schedules =", "max_failures = 2, %0"))) }
+    assert.is_true(child:read_until("policy.paused", 20))
+
+    assert.matches("failed 2 times in a row", policy_of(world, "ticker").why, 1, true)
+    local wrong = spawn.run { "check", world:policy("wrong", "return { name = 'wrong', max_failures = 0 }") }
+    assert.equal(1, wrong.status)
+    assert.matches("max_failures is a whole number from 1", wrong.stdout .. wrong.stderr, 1, true)
   end)
 end)
 

@@ -59,6 +59,7 @@
 ---@field on? table<string, fun(job: perigee.policy.job, data?: table): perigee.policy.decision?>
 ---@field schedules? perigee.policy.schedule[]
 ---@field notify? table
+---@field max_failures? integer failures in a row after which the daemon pauses it; default 5
 ---@field run? fun(words: string[]): any
 
 local policy = {}
