@@ -47,9 +47,9 @@ function approval.give(host, verb, why)
   end
   local id = type(result) == "table" and result.id or args.id
   if client then
-    print(("job %s %s"):format(id, WORDS[verb].now))
+    command.say(("job %s %s"):format(id, WORDS[verb].now))
   else
-    print(("job %s %s; no daemon runs, so the next one acts on it"):format(id, WORDS[verb].kept))
+    command.say(("job %s %s; no daemon runs, so the next one acts on it"):format(id, WORDS[verb].kept))
   end
   return 0
 end

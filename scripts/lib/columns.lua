@@ -15,7 +15,7 @@ function columns.render(rows, options)
   for i, row in ipairs(rows) do
     cells[i] = {}
     for c, value in ipairs(row) do
-      local text = term.escape(tostring(value))
+      local text = term.escape((tostring(value):gsub("%s*[\r\n]%s*", " "))) -- a cell is one line
       cells[i][c] = text
       widths[c] = math.max(widths[c] or 0, term.width(text))
     end

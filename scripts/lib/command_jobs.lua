@@ -97,11 +97,11 @@ local function report_action(options, row, verb, result)
     return 0
   end
   if result.by == "owner" then
-    print(("job %s: %s looks after it and was asked to; `perigee jobs show %s` tells when it is done"):format(words.identity(row),
+    command.say(("job %s: %s looks after it and was asked to; `perigee jobs show %s` tells when it is done"):format(words.identity(row),
       owner_words(row), words.short(row)))
     return 0
   end
-  print(("job %s %s"):format(words.identity(row), DONE[verb]))
+  command.say(("job %s %s"):format(words.identity(row), DONE[verb]))
   if verb == "stop" and row.service == "deai" and row.remote_id then
     print("Distributed AI offers no way to stop a job: nobody looks after it any more, but it goes on and stays billed.")
   elseif result.by == "this" and words.is_active(job.state) then

@@ -47,7 +47,7 @@ function verbs.verify(options)
   elseif #problems == 0 then
     print "the journal is sound, and its sums agree with its permits"
   else
-    for _, problem in ipairs(problems) do print(problem) end
+    for _, problem in ipairs(problems) do command.say(problem) end
     command.notice(("perigee: %s; `perigee journal export` saves what can be read, a backup can be put in its place"):format(
       count_words(#problems, "problem")))
   end

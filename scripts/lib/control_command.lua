@@ -15,6 +15,11 @@ function command.usage(message, ...)
   error(errors.new { kind = "invalid", code = "usage", message = message:format(...) }, 0)
 end
 
+--- Prints a line in which names and words of others may stand.
+function command.say(text)
+  print(term.escape(text))
+end
+
 --- Prints one JSON document: the fields, and the schema version.
 function command.print_json(fields)
   fields.schema_version = control.SCHEMA_VERSION
@@ -44,7 +49,7 @@ function command.run(host, verb, args, say)
   if host.options.json then
     command.print_json { result = result == nil and json.null or result }
   else
-    print(say(result))
+    command.say(say(result))
   end
   return 0
 end

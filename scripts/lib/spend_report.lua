@@ -8,6 +8,7 @@ local budget = require "perigee.budget"
 local columns = require "perigee.columns"
 local errors = require "perigee.error"
 local json = require "perigee.json"
+local term = require "perigee.core.term"
 local time = require "perigee.time"
 
 local spend_report = {}
@@ -175,8 +176,8 @@ function spend_report.ratio_lines(ratios)
   local lines = {}
   for _, row in ipairs(ratios) do
     if row.ratio then
-      lines[#lines + 1] = ("%s%s: charged %.1f %% of what was estimated (%d call%s, %s of %s)"):format(row.service,
-        row.model and " " .. row.model or "", 100 * row.ratio, row.count, row.count == 1 and "" or "s", row.actual, row.estimate)
+      lines[#lines + 1] = term.escape(("%s%s: charged %.1f %% of what was estimated (%d call%s, %s of %s)"):format(row.service,
+        row.model and " " .. row.model or "", 100 * row.ratio, row.count, row.count == 1 and "" or "s", row.actual, row.estimate))
     end
   end
   return lines

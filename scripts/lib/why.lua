@@ -190,7 +190,7 @@ local function headline(whole, now)
   if whole.owner and words.is_active(job.state) then
     facts[#facts + 1] = ("looked after by %s, process %s"):format(whole.owner.mine and "this program" or whole.owner.kind, whole.owner.pid)
   end
-  return term.escape(text) .. "\n  " .. term.escape(table.concat(facts, ", ")) .. "\n"
+  return text .. "\n  " .. table.concat(facts, ", ") .. "\n"
 end
 
 --- The story in words.  whole: of gather().
@@ -206,7 +206,7 @@ function why.text(whole, now)
     parts[#parts + 1] = "\nWHAT YOU CAN DO\n"
     parts[#parts + 1] = columns.render(rows, { indent = "  " })
   end
-  return table.concat(parts)
+  return term.escape(table.concat(parts)) -- names, and words of services and policies, stand in all of it
 end
 
 --- The whole story of a job as plain data, by its row in the journal.

@@ -50,6 +50,32 @@ describe("durable jobs", function()
     assert.same({ { currency = "CNY", held = "4.9 CNY", spent = "0 CNY", unknown = "0 CNY" } }, object.money)
   end)
 
+  it("and their money are shown without the control characters of names and words, each in its line", function()
+    local made = world:run [[
+      local call, json = require("perigee.core.journal").call, require "perigee.json"
+      local e = "x\27[2Jevil\27]0;t\7\r\n\8y"
+      local intent = ("a"):rep(32)
+      call("permit.reserve", { intent = intent, operation = "create_job", service = "sxwl", price = "1 CCD", job = "abc123", policy = e,
+        tags = json.encode { e }, model = e })
+      call("permit.intent", { intent = intent })
+      call("permit.move", { intent = intent, state = "settled", bucket = "spent" })
+      call("job.submit", { id = "abc123", name = e, key = e, service = "sxwl", kind = "job", spec = json.encode { [e] = e }, hash = "h",
+        state = "planned", policy = e, tags = json.encode { e }, options = json.encode { max_cost = "1 CCD", budget = { e } } })
+      call("job.move", { id = "abc123", fence = 1, attempt = 1, remote_id = e, reason = e, error = json.encode { message = e },
+        result = json.encode { url = e }, attempts = { { attempt = 1, state = e, remote_id = e, error = json.encode { message = e } } },
+        decisions = { { kind = e, text = e, data = json.encode { a = e }, policy = e } } })
+      call("job.release")]]
+    assert.equal(0, made.status, made.stderr)
+
+    local list = world:perigee("jobs", "list")
+    assert.truthy(list.stdout:find("\nabc123  x\\x1b[2Jevil\\x1b]0;t\\x07 \\x08y  ", 1, true), list.stdout)
+    for _, words in ipairs { { "jobs", "list" }, { "jobs", "show", "abc" }, { "why", "abc" }, { "spend", "--by", "policy" },
+      { "spend", "--by", "job" }, { "jobs", "forget", "abc" }, { "jobs", "stop", "abc" } } do
+      local result = world:perigee(table.unpack(words))
+      assert.is_nil((result.stdout .. result.stderr):find "[\27\7\8]", table.concat(words, " "))
+    end
+  end)
+
   it("are stopped by the command itself when no program has them", function()
     world:serve { faults = "sxwl.create_job:never" }
     finally(function() world:close() end)
