@@ -4,7 +4,7 @@
 --
 -- Emulator and daemon are processes of their own, so that the emulator knows what was really created, whatever became
 -- of the daemon.  Everything lies in a folder that goes at the end; both processes end with this script, however that
--- ends.  What is said about jobs is read from the journal by the commands a person would use.
+-- ends, by SIGKILL too.  What is said about jobs is read from the journal by the commands a person would use.
 local amount = require "perigee.amount"
 local fs, http, json = require "perigee.fs", require "perigee.http", require "perigee.json"
 local proc, task = require "perigee.proc", require "perigee.task"
@@ -63,6 +63,18 @@ function Stage:command(...)
   return result.stdout
 end
 
+-- The words that start a process which ends with this one, also when this one is killed; where the system has no such
+-- command it ends with it in every other case.
+local leash
+local function on_leash(...)
+  if not leash then
+    local words = { "setpriv", "--pdeathsig", "KILL" }
+    local ok, result = pcall(proc.run, { args = { words[1], words[2], words[3], "true" } })
+    leash = ok and result.status == 0 and words or {}
+  end
+  return table.move({ ... }, 1, select("#", ...), #leash + 1, { table.unpack(leash) })
+end
+
 local function eventually(what, f)
   local limit = task.now() + PATIENCE
   while task.now() < limit do
@@ -77,8 +89,8 @@ end
 function Stage:start_emulator()
   local out = self.dir .. "/emulator.out"
   task.spawn(proc.run, {
-    args = { "sh", "-c", 'out=$1; shift; exec "$@" > "$out"', "sh", out, PERIGEE, "emulator", "--listen", "127.0.0.1:0",
-      "--speed", SPEED, "--seed", "3", "--faults", FAULTS },
+    args = on_leash("sh", "-c", 'out=$1; shift; exec "$@" > "$out"', "sh", out, PERIGEE, "emulator", "--listen", "127.0.0.1:0",
+      "--speed", SPEED, "--seed", "3", "--faults", FAULTS),
     env = self.env,
   })
   local text = eventually("the start of the emulator", function()
@@ -91,7 +103,7 @@ end
 
 -- Starts the daemon and waits until it answers: the task that waits for its end, and its process.
 function Stage:start_daemon()
-  local args = { PERIGEE, "daemon", "--quiet" }
+  local args = on_leash(PERIGEE, "daemon", "--quiet")
   for _, name in ipairs(POLICIES) do args[#args + 1] = name end
   args[#args + 1] = HERE .. "demo_work.lua"
   self.daemon = task.spawn(proc.run, { args = args, env = self.env })

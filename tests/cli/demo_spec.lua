@@ -161,4 +161,16 @@ describe("the demo's daemon", function()
     assert.is_nil(fs.stat(state:match "^(.*)/"))
     assert.same({}, processes_of(state))
   end)
+
+  it("takes its processes along when it is killed", function()
+    local demo = spawn.start({ "run", DAEMON_DEMO }, { timeout = 60 })
+    assert(demo:read_until("running", 50), demo:output())
+    local state = demo:output():match "The journal is in (%S+),"
+
+    demo:kill "KILL"
+    demo:wait()
+
+    helper.eventually(function() return #processes_of(state) == 0 end, 10)
+    fs.remove(state:match "^(.*)/", { recursive = true })
+  end)
 end)
