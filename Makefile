@@ -147,6 +147,13 @@ SLOW := PERIGEE_SPEC_LIMIT=150 SPEC_SECONDS=600
 check-slow: $(PROGRAM) ## 10 random kills under every fault, and an hour of soak in virtual time: at most 8 minutes
 	$(Q)$(SLOW) tests/run-specs $(PROGRAM) tests/soak
 
+.PHONY: soak soak-all
+soak: ## 30 kills, a virtual day, and the daemon's figures of docs/benchmarks.md: about 15 minutes
+	$(Q)$(MAKE) --no-print-directory MODE=debug all
+	$(Q)$(MAKE) --no-print-directory MODE=release soak-all
+soak-all: $(PROGRAM) $(BUILD)/bench/callback_load
+	$(Q)tests/soak/run $(PROGRAM) build/debug/perigee $(BUILD)/bench
+
 .PHONY: demo
 demo: deps ## install what is missing, build, run the guided tour against the emulator
 	$(Q)$(MAKE) --no-print-directory all

@@ -1,6 +1,7 @@
 -- kills_spec.lua - 200 jobs of three policies, every fault the emulator has, callbacks, and a daemon that is killed
 -- again and again at random moments.  `make check-slow` kills it 10 times, `make soak` 30 times (KILLS=).
 local http = require "perigee.http"
+local json = require "perigee.json"
 local siege = require "tests.survival.siege"
 local task = require "perigee.task"
 
@@ -41,10 +42,14 @@ local function forge(s)
   end
 end
 
-local function count_states(s)
-  local states = {}
-  for _, job in ipairs(s:rows "jobs") do states[job.state] = (states[job.state] or 0) + 1 end
-  return states
+-- How many jobs are in each state, and what happened to two that had to be ended at their deadline.
+local function ends_of(s)
+  local states, stories = {}, {}
+  for _, job in ipairs(s:rows "jobs") do
+    states[job.state] = (states[job.state] or 0) + 1
+    if job.state == "expired" and #stories < 2 then stories[#stories + 1] = s:why(job.id) end
+  end
+  return states, json.encode(states) .. "\n" .. table.concat(stories, "\n")
 end
 
 local function storm(s)
@@ -68,8 +73,9 @@ describe(("a daemon killed %d times at random moments, with every fault"):format
     s:start()
     s:settle(DEADLINE + 120)
 
+    local states, stories = ends_of(s)
+    assert.is_true((states.succeeded or 0) >= 120, stories)
+    assert.is_true((states.expired or 0) <= 20, stories)
     assert.same({}, s:audit(POLL))
-    local states = count_states(s)
-    assert.is_true((states.succeeded or 0) >= 120, require "perigee.json".encode(states))
   end)
 end)

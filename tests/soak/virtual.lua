@@ -57,7 +57,7 @@ end
 function service.start()
   local child = proc.spawn {
     args = { assert(os.getenv "PERIGEE"), "run", "tests/soak/service.lua", SEED, SERVICE_SPEED },
-    env = service.environment(), timeout = 86400,
+    env = service.environment(), timeout = 365 * 86400, -- of our clock
   }
   assert(child:read_until "}", "the service did not start")
   service.child, service.place = child, json.decode((child:output()))
@@ -365,6 +365,7 @@ local function main()
       return table.remove(signals, 1)
     end,
   }
+  task.sleep(60) -- VMs of policies that were replaced at last end too
   finish()
   report.code, report.virtual_hours = code, hour()
   fs.remove(folder, { recursive = true })

@@ -217,13 +217,18 @@ function methods:dry()
   fs.remove(self.flow)
 end
 
+--- What `perigee why` says of a job.
+function methods:why(id)
+  return command(self, { "why", id })
+end
+
 -- What keeps the first few jobs from their end.
 local function obstacles(self)
   local lines = {}
   for _, job in ipairs(self:rows "jobs") do
     if ACTIVE[job.state] and #lines < 5 then
       lines[#lines + 1] = ("%s %s is %s: %s"):format(job.name, job.key, job.state, job.reason or "")
-      lines[#lines + 1] = command(self, { "why", job.id })
+      lines[#lines + 1] = self:why(job.id)
     end
   end
   self.daemon:kill "USR1" -- its tasks, and what each waits for
