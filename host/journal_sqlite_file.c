@@ -130,8 +130,16 @@ static int refuse(struct err *err, const char *path, const char *what)
     return err_set_code(err, "journal_open");
 }
 
+/* To root a file is also right that belongs to the user whose directory it is, as that of a service does;
+ * SQLite makes the files beside it that user's. */
+static bool is_right_owner(const struct stat *file, const struct stat *folder)
+{
+    uid_t me = geteuid();
+    return file->st_uid == me || (me == 0 && file->st_uid == folder->st_uid);
+}
+
 /* The file must be ours alone: whoever else can write it decides what this program pays for. */
-static int check_file(struct sqlite_engine *engine, int fd, struct err *err)
+static int check_file(struct sqlite_engine *engine, int fd, const struct stat *folder, struct err *err)
 {
     const char *path = engine->path;
     struct stat st;
@@ -139,7 +147,7 @@ static int check_file(struct sqlite_engine *engine, int fd, struct err *err)
     if (S_ISLNK(st.st_mode))
         return refuse(err, path, "it is a symbolic link; name its directory with --state");
     if (!S_ISREG(st.st_mode)) return refuse(err, path, "it is no regular file");
-    if (st.st_uid != geteuid()) {
+    if (!is_right_owner(&st, folder)) {
         char what[120];
         snprintf(what, sizeof what, "it belongs to user %u, and this is user %u; run perigee as its owner",
                  (unsigned)st.st_uid, (unsigned)geteuid());
@@ -157,14 +165,19 @@ static int check_file(struct sqlite_engine *engine, int fd, struct err *err)
 }
 
 /* Opened with O_PATH: closing another descriptor of the file would drop the locks of SQLite's. */
-static int open_or_make(int folder)
+static int open_or_make(int folder, const struct stat *st)
 {
     for (int tries = 0; tries < 3; tries++) {
         int fd = openat(folder, JOURNAL_FILE, O_PATH | O_NOFOLLOW | O_CLOEXEC);
         if (fd >= 0 || errno != ENOENT) return fd;
         int made = openat(folder, JOURNAL_FILE, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         if (made < 0 && errno != EEXIST) return -1;
-        if (made >= 0) close(made); /* new and empty: nobody can hold a lock on it yet */
+        if (made < 0) continue;
+        if (geteuid() == 0 && fchown(made, st->st_uid, st->st_gid) != 0) {
+            close(made);
+            return -1;
+        }
+        close(made); /* new and empty: nobody can hold a lock on it yet */
     }
     return -1;
 }
@@ -189,10 +202,10 @@ int sqlite_file_prepare(struct sqlite_engine *engine, struct err *err)
     if (st.st_mode & S_IWOTH)
         rc =
             refuse(err, engine->path, "everybody may write to its directory; chmod o-w, or name another one");
-    else if ((fd = open_or_make(folder)) < 0)
+    else if ((fd = open_or_make(folder, &st)) < 0)
         rc = sqlite_fail_errno(engine, err, errno);
     else
-        rc = check_file(engine, fd, err);
+        rc = check_file(engine, fd, &st, err);
     if (fd >= 0) close(fd);
     close(folder);
     return rc;

@@ -325,6 +325,32 @@ static void test_another_file_in_its_place_is_refused(void)
     refuses("everybody");
 }
 
+static int owner_of(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? (int)st.st_uid : -1;
+}
+
+/* A service has a user of its own; whoever looks after it is root. */
+static void test_root_works_on_the_journal_of_a_service(void)
+{
+    static const char *const names[] = {"", "-wal", "-shm"};
+    char path[200];
+    if (geteuid() != 0) return;
+    for (int there = 0; there < 2; there++) {
+        if (!there) fresh_place();
+        CHECK_INT(chown(place, 12345, 12345), 0);
+        open_journal(place);
+        put_value("v");
+        CHECK_INT(failure.kind, 0);
+        for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+            snprintf(path, sizeof path, "%s%s", file, names[i]);
+            CHECK_INT(owner_of(path), 12345);
+        }
+        close_journal();
+    }
+}
+
 /* ---- what is wrong with it -------------------------------------------------------------------------------
  */
 
@@ -500,6 +526,7 @@ int main(void)
     test_a_limit_of_the_system_is_an_answer();
     test_the_file_is_for_its_owner_alone();
     test_another_file_in_its_place_is_refused();
+    test_root_works_on_the_journal_of_a_service();
     test_a_file_that_is_no_journal();
     test_a_file_that_loses_its_name_is_noticed();
     test_damage_is_found();
