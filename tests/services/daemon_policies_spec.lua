@@ -49,7 +49,8 @@ local function new_world(texts, options)
     changed = function() end,
   }
   for i, text in ipairs(texts) do
-    world.files[i] = { file = world.write(("policy%d.lua"):format(i), text), step = 0.1, memory = options and options.memory }
+    world.files[i] = { file = world.write(("policy%d.lua"):format(i), text), step = options and options.step or 0.1,
+      memory = options and options.memory }
   end
   finally(function()
     world.set:stop(true)
@@ -215,7 +216,7 @@ describe("a policy", function()
   it("that fills its memory is ended alone and started anew", function()
     local world = new_world({
       gate("greedy", 'local all = {} while true do all[#all + 1] = ("x"):rep(1 << 20) .. #all end'), gate("fine", "return policy.allow()"),
-    }, { memory = 8 * 1024 * 1024 })
+    }, { memory = 8 * 1024 * 1024, step = 5 })
     local first = world.set.slots[1].policy
     local result = world.set:ask("job.submit", JOB)
 
