@@ -273,9 +273,22 @@ function ending.stop(self, entry, row, who)
   return end_idle(self, entry, row, "stopped", ("stopped before it was started, by %s"):format(who or "somebody"))
 end
 
+-- What the service says of a job at its deadline, or nil: one that has ended by itself is not expired.
+local function last_reading(self, entry)
+  local driver = self:driver(entry.service)
+  local ok, seen
+  repeat
+    ok, seen = pcall(driver.status, driver, entry)
+  until not (ok and seen.status == "working" and entry.bare) -- an end that is believed when it was seen again
+  if not ok and errors.is(seen, "cancelled") then error(seen, 0) end
+  return ok and FINAL[seen.status] and seen or nil
+end
+
 --- Its deadline has passed.
 function ending.expire(self, entry, row)
   if row.state ~= "running" then return end_idle(self, entry, row, "expired", "its deadline has passed") end
+  local seen = last_reading(self, entry)
+  if seen then return ending.finish(self, entry, row, seen) end
   local ok, result = pcall(end_running, self, entry, row, "expired")
   if ok then return result end
   if errors.is(result, "cancelled") or self.entries[entry.id] ~= entry then error(result, 0) end

@@ -20,6 +20,8 @@ local GONE_AFTER <const> = 600 -- seconds a job may be unknown to the service be
 local PATIENCE <const> = 3600 -- seconds without a reading before somebody is told
 local LOGIN_PAUSE <const> = 900 -- seconds a refused password rests
 local ENOUGH <const> = 3 -- readings in a row that failed, after which the others are put off
+local CONFIRM_AFTER <const> = 120 -- seconds after which what only the list says of a job is looked at
+local WRONG <const>, DISTRUST <const> = 3, 600 -- contradictions in a row, and seconds for which the list is not asked then
 local NOW <const> = -1 -- before everything else
 
 -- ---- when next ---------------------------------------------------------------------------------------------------------
@@ -125,6 +127,20 @@ local function still(self, entry)
   return self.entries[entry.id] == entry and entry.state == "running" and not entry.ended and entry.heap == self.looks
 end
 
+-- The list said a moment ago that a job works which has ended.  Once is a matter of time; again and again means that
+-- its numbers stand for something else here.
+local function contradicted(self, entry, now)
+  local driver = self:driver(entry.service)
+  if not entry.listed_at or now - entry.listed_at > FIRST then
+    driver.contradictions = 0
+    return
+  end
+  driver.contradictions = (driver.contradictions or 0) + 1
+  if driver.contradictions < WRONG then return end
+  driver.contradictions, driver.no_list_until = 0, now + DISTRUST
+  log.warn("supervisor.list_distrusted", { service = entry.service, seconds = DISTRUST })
+end
+
 local function read_one(self, entry)
   local driver = self:driver(entry.service)
   service.take_turn(driver.client)
@@ -136,12 +152,15 @@ local function read_one(self, entry)
     return
   end
   local now = clock.now()
-  entry.seen_at = now
+  entry.seen_at, entry.asked_at = now, now
   if ok or (errors.is(seen) and seen.code == "not_found") then
     reached(self, entry.service, entry)
     if not ok then return missing(self, entry, now) end
     entry.missing_since = nil
-    if seen.status == "success" or seen.status == "fail" then return to_end(self, entry, seen) end
+    if seen.status == "success" or seen.status == "fail" then
+      contradicted(self, entry, now)
+      return to_end(self, entry, seen)
+    end
     if seen.changed then self:wake_step(entry) end
     return watch.later(self, entry, now)
   end
@@ -189,12 +208,28 @@ local function apply(self, name, row, ended, now)
   if not entry or not still(self, entry) then return false end
   entry.seen_at = now
   if row.status == "working" and entry.wake > NOW and not (entry.deadline and book.wall() >= entry.deadline) then
-    entry.failing_since, entry.told, entry.missing_since = nil, nil, nil
+    entry.failing_since, entry.told, entry.missing_since, entry.listed_at = nil, nil, nil, now
     watch.later(self, entry, now)
   else
     ended[#ended + 1] = entry
   end
   return true
+end
+
+-- Some of the jobs that the list says are at work, and that were not asked for long: what it says is a hint.
+local function unconfirmed(self, due, started, singles)
+  local list, now = {}, clock.now()
+  for _, entry in ipairs(due) do
+    local asked = entry.asked_at or entry.began or now
+    if entry.listed_at and entry.listed_at >= started and now - asked >= CONFIRM_AFTER and still(self, entry) then
+      list[#list + 1] = { entry, asked }
+    end
+  end
+  table.sort(list, function(a, b)
+    if a[2] ~= b[2] then return a[2] < b[2] end
+    return a[1].id < b[1].id
+  end)
+  for i = 1, math.min(#list, 1 + #due // 20, SINGLES - #singles) do singles[#singles + 1] = list[i][1] end
 end
 
 -- Reads pages until all due jobs were seen; those to be asked singly.
@@ -229,6 +264,7 @@ local function read_list(self, driver, name, due)
   for _, entry in ipairs(due) do
     if still(self, entry) and not (entry.seen_at and entry.seen_at >= started) then singles[#singles + 1] = entry end
   end
+  unconfirmed(self, due, started, singles)
   return singles
 end
 

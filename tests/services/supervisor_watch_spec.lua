@@ -249,4 +249,38 @@ describe("a refused password", function()
 
     assert.equal("1\ntrue\n", out)
   end)
+
+  it("are believed when they say that they have ended, whatever the list makes of its numbers", function()
+    local out = play [[
+      local handle = world.world.handle
+      world.world.handle = function(self, request, now)
+        local response = handle(self, request, now)
+        if request.method == "GET" and request.path:find "userJob$" then
+          response.body = response.body:gsub('"workStatus":%d', '"workStatus":1')
+        end
+        return response
+      end
+      local ids, began = {}, os.time()
+      for i = 1, 12 do ids[i] = submit { name = "job" .. i } end
+      for i = 1, 12 do wait(ids[i], 7200) end
+      local ended = 0
+      for i = 1, 12 do ended = ended + (job(ids[i]).state == "succeeded" and 1 or 0) end
+      print(ended, os.time() - began < 1800)
+    ]]
+
+    assert.equal("12\ttrue\n", out)
+  end)
+
+  it("that ended while nobody looked have succeeded, though their deadline has passed meanwhile", function()
+    local out = play [[
+      local id = submit({ deadline = "1h" }, {})
+      sleep(10)
+      sup:stop()
+      sleep(7200)
+      restart()
+      print(wait(id, 600).state, job(id).result and job(id).result.url ~= nil)
+    ]]
+
+    assert.equal("succeeded\ttrue\n", out)
+  end)
 end)
