@@ -18,6 +18,7 @@ local job_backend = require "perigee.job_backend"
 local journal = require "perigee.core.journal"
 local json = require "perigee.json"
 local log = require "perigee.log"
+local service = require "perigee.service"
 local spend = require "perigee.core.spend"
 local supervisor = require "perigee.supervisor"
 local systemd = require "perigee.systemd"
@@ -30,6 +31,7 @@ local daemon = {}
 local MOST_PROBLEMS <const> = 20
 local RESTART <const> = 5 -- seconds until a task of the daemon's own that failed is started again
 local FLUSH <const> = 5 -- seconds for messages at the end
+local STOPPING <const> = 10 -- seconds for letting go of the jobs
 
 -- What has to be known all over this file; one daemon for a process.
 local host -- what host/run.c gives
@@ -493,7 +495,8 @@ local function drain()
   schedules:stop()
   policies:prepare_end()
   for waiter in pairs(waits) do waiter:cancel "the daemon is ending" end
-  within(left(), "jobs", supervisor.drain)
+  -- Requests that are still out then are cancelled, and those that create something go on waiting for their answer.
+  within(left() + STOPPING, "jobs", supervisor.drain, math.max(0, left() - service.bound_answers(settings.grace)))
   policies:stop(false)
   within(left(), "hooks", wait_for_hooks)
   within(math.min(FLUSH, left()), "messages", daemon_doors.flush)
@@ -528,6 +531,7 @@ function daemon.run(given)
   end
   started_at = math.floor(time.now())
   daemon_journal.open(journal.call)
+  service.bound_answers(settings.grace)
   spend.require_budget()
   budgets.install()
   add_job_verbs()

@@ -20,7 +20,7 @@ local service = {}
 
 local STATUS_RATE <const> = 5 -- status reads a second for each service, all clients together
 local MOST_LEFT <const> = 1000 -- jobs left behind that the end of a run can name
-local ANSWER_GRACE <const> = 15 -- seconds a paid request may still wait for its answer after a cancel
+local answer_grace = 15 -- seconds a paid request may still wait for its answer after a cancel
 -- What can be waited out: the service could not be asked, or did not make sense.
 local PASSING <const> = { network = true, timeout = true, http = true, parse = true, unavailable = true, tls = true }
 local FIRST_POLL <const>, POLL_FACTOR <const>, LAST_POLL <const>, POLL_JITTER <const> = 2, 1.5, 60, 0.2
@@ -207,9 +207,15 @@ local function request_permit(client, operation, options, terms)
   }
 end
 
+--- At the end of this program an answer is waited for no longer than so many seconds. Returns how long it is then.
+function service.bound_answers(seconds)
+  answer_grace = math.min(answer_grace, seconds)
+  return answer_grace
+end
+
 -- Once the request is out, a cancel waits a while for the answer: it says what the money was spent on.
 local function send_paid(client, operation, fields, options, permit, attempt)
-  return task.shield(ANSWER_GRACE, exchange, client, operation, fields, {
+  return task.shield(answer_grace, exchange, client, operation, fields, {
     timeout = options.timeout,
     permit = permit,
   }, attempt)
