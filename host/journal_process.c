@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* The start of a small file, without its last line feed; "" if there is none. */
@@ -37,13 +38,25 @@ static int64_t start_of(int64_t pid)
     return at ? strtoll(at, NULL, 10) : 0;
 }
 
+/* The processes of the host itself; the kernel has this number built in. */
+static const unsigned long long HOST_PIDS = 0xEFFFFFFCu;
+
+static void read_boot(char *out, size_t size)
+{
+    struct stat pids;
+    read_small("/proc/sys/kernel/random/boot_id", out, size < 40 ? size : 40);
+    if (stat("/proc/self/ns/pid", &pids) != 0 || pids.st_ino == HOST_PIDS) return;
+    size_t n = strlen(out);
+    snprintf(out + n, size - n, ":%llu", (unsigned long long)pids.st_ino);
+}
+
 void journal_process_self(struct journal_process *self, const char *kind, struct random *random)
 {
     *self = (struct journal_process){.pid = getpid()};
     random_hex(random, self->id, 16);
     snprintf(self->kind, sizeof self->kind, "%s", kind);
     if (gethostname(self->host, sizeof self->host - 1) != 0) snprintf(self->host, sizeof self->host, "?");
-    read_small("/proc/sys/kernel/random/boot_id", self->boot, sizeof self->boot);
+    read_boot(self->boot, sizeof self->boot);
     self->start = start_of(self->pid);
 }
 
@@ -51,8 +64,12 @@ bool journal_process_alive(const struct journal_process *process, const struct j
                            int64_t now_ms)
 {
     if (strcmp(process->id, self->id) == 0) return true;
-    if (strcmp(process->host, self->host) != 0) return now_ms - process->beat_at < JOURNAL_SILENT_MS;
-    if (strcmp(process->boot, self->boot) != 0) return false;
+    size_t boot = strcspn(self->boot, ":");
+    bool same_host = strcmp(process->host, self->host) == 0;
+    if (same_host && (strcspn(process->boot, ":") != boot || strncmp(process->boot, self->boot, boot) != 0))
+        return false;
+    if (!same_host || strcmp(process->boot, self->boot) != 0) /* its pid says nothing here */
+        return now_ms - process->beat_at < JOURNAL_SILENT_MS;
     if (kill((pid_t)process->pid, 0) != 0 && errno == ESRCH) return false;
     int64_t start = start_of(process->pid);
     return start == 0 || process->start == 0 || start == process->start;

@@ -21,7 +21,8 @@ struct journal_process {
     char id[33];
     char kind[16]; /* "run", "daemon", "repl", "command" */
     char host[72];
-    char boot[40]; /* of the kernel: another one means that every process of this host has ended */
+    char boot[64]; /* of the kernel: another one means that every process of this host has ended.  Behind a
+                    * colon, in a container: which one, since it has pids of its own */
     int64_t pid;
     int64_t start; /* clock ticks since boot at which that pid began; 0: not known */
     int64_t beat_at;
