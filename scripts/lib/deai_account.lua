@@ -202,6 +202,12 @@ function account.draft(client, operation, key, fields, options)
   return draft
 end
 
+--- Forgets the draft of a key that is not used again: a process that lives for months makes many.
+function account.forget(client, key)
+  local state = account.state(client)
+  state.drafts[key], state.resting[key] = nil, nil
+end
+
 -- ---- drafts of other processes ------------------------------------------------------------------------------------
 
 -- A name for a draft that no other process and no other VM gives.

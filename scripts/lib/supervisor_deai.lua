@@ -116,7 +116,9 @@ function driver:price(job, fields)
   if not infer then draft.jobName = driver.name_of(draft.jobName, job.id) end
   local kind, id = infer and "infer" or "train", infer and draft.jobID or draft.jobName
   local lock <close> = service.lock(self.client, kind, id) -- luacheck: ignore 211
-  return terms_of(job.kind, estimate(self, job.kind, operation, draft))
+  local price = estimate(self, job.kind, operation, draft)
+  if not infer then account.forget(self.client, "train|" .. id) end
+  return terms_of(job.kind, price)
 end
 
 -- ---- create --------------------------------------------------------------------------------------------------------
@@ -128,6 +130,9 @@ local function train(self, job, fields, try)
   draft.jobName, create.jobName = name, name
   create = core.check("deai", "create_job", create)
   local lock <close> = service.lock(self.client, "train", name) -- luacheck: ignore 211
+  local forgetting <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211
+    account.forget(self.client, "train|" .. name) -- the name is this attempt's alone
+  end })
   local terms = terms_of(job.kind, estimate(self, job.kind, operation, draft), draft.x_train)
   local permit = try.reserve(terms, {
     operation = "create_job", account = self.client.account, key = name, intent = intent, model = draft.model,

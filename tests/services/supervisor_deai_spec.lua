@@ -263,3 +263,16 @@ describe("a refused password of Distributed AI", function()
     assert.equal("4\trunning\tplanned\t1\nsucceeded\tsucceeded\t1\n", out)
   end)
 end)
+
+describe("trainings without end", function()
+  it("leave nothing behind of the estimates they were started by", function()
+    local out = scene [[
+      for i = 1, 3 do wait(train { name = "one" .. i }, 36000) end
+      local count = 0
+      for _ in pairs(require "perigee.deai_account".state(sup:driver "deai".client).drafts) do count = count + 1 end
+      print(count, jobs())
+    ]]
+
+    assert.equal("0\t3\n", out)
+  end)
+end)
