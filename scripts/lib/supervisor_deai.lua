@@ -51,7 +51,7 @@ end
 
 --- The name a training gets on the service.
 function driver.name_of(name, intent)
-  if #name > LONGEST_NAME then name = name:sub(1, LONGEST_NAME):gsub("[\x80-\xff]*$", "") end
+  if #name > LONGEST_NAME then name = name:sub(1, utf8.offset(name, 0, LONGEST_NAME + 1) - 1) end
   return name .. "-" .. intent
 end
 

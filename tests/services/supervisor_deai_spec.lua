@@ -51,6 +51,13 @@ describe("a supervised training", function()
     assert.equal("113\ttrue\n", out)
   end)
 
+  it("keeps a long name of Chinese characters up to a whole one", function()
+    local name_of = require("perigee.supervisor_deai").name_of
+    assert.equal(("训练"):rep(13) .. "-abc", name_of(("训练"):rep(40), "abc"))
+    assert.equal(("x"):rep(80) .. "-abc", name_of(("x"):rep(79) .. "x训", "abc"))
+    assert.equal(("x"):rep(79) .. "-abc", name_of(("x"):rep(79) .. "训", "abc"))
+  end)
+
   it("whose reply was lost, or came without a jobID, is found by its name", function()
     for _, fault in ipairs {"drop_after", "no_id"} do
       local out = scene([[
