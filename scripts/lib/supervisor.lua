@@ -1,8 +1,8 @@
 -- supervisor.lua - sees durable jobs through, in `perigee run` and in the daemon.  -- internal
 --
 -- All that must survive is in the journal; here are tasks and a small entry for each job.  Jobs that run wait in one
--- heap and are looked at by one task (supervisor_watch.lua); all other steps wait in a second one and are taken by a
--- few workers, one at a time for each job.  What the services differ in is in the drivers (supervisor_sxwl.lua,
+-- heap and are looked at by one task (supervisor_watch.lua); all other steps wait in a few lanes and are taken by the
+-- workers of each, one at a time for each job.  What the services differ in is in the drivers (supervisor_sxwl.lua,
 -- supervisor_deai.lua).
 
 local bells = require "perigee.bell"
@@ -23,7 +23,7 @@ local supervisor = {}
 local methods = {}
 methods.__index = methods
 
-local WORKERS <const> = 16 -- steps that may be under way at once, the waits of policies included
+local WORKERS <const> = 16 -- steps of one lane that may be under way at once, the waits of policies included
 local TICK <const> = 2 -- seconds between looks for requests of other processes
 local CLAIM_EVERY <const> = 10 -- seconds between looks for jobs of dead processes
 local LONGEST <const> = 60 -- seconds that a wall time is believed to be so far away, whatever the clock does
@@ -81,7 +81,7 @@ function methods:writable()
   self.late = {}
   for _, id in ipairs(ids) do
     local entry = self.entries[id]
-    if entry and entry.heap == self.steps then self:wake_step(entry) end
+    if entry and entry.heap and entry.heap ~= self.looks then self:wake_step(entry) end
     book.tell(self, id)
   end
 end
@@ -141,10 +141,27 @@ function methods:schedule(entry, row)
   return self:step_at(entry, now)
 end
 
+-- Steps of one lane never wait for those of another.  A create waits for the lock of its draft, which may rest for a
+-- minute after a lost answer; looking for lost creates waits for a service that is down; and an end waits for neither.
+local LANES <const> = { "sxwl.job", "deai.train", "deai.infer", "sxwl.unknown", "deai.unknown", "other" }
+
+local function lane_of(self, entry)
+  local name = entry.state == "planned" and entry.service .. "." .. entry.kind
+    or entry.state == "unknown" and entry.service .. ".unknown"
+  return self.lanes[name] or self.lanes.other
+end
+
+local function new_lanes()
+  local lanes = {}
+  for _, name in ipairs(LANES) do lanes[name] = { steps = heap.new(), bell = bells.new(), workers = sync.semaphore(WORKERS) } end
+  return lanes
+end
+
 --- Has a step of the job taken at that time.
 function methods:step_at(entry, at)
-  self.steps:set(entry, at)
-  self.step_bell.ring()
+  local lane = lane_of(self, entry)
+  lane.steps:set(entry, at)
+  lane.bell.ring()
 end
 
 --- Has a step of the job taken now.
@@ -220,25 +237,25 @@ local function work(self, entry)
   self:step_at(entry, clock.now() + AGAIN)
 end
 
--- Hands steps that are due to workers, as many as there are.
-local function dispatch(self)
+-- Hands a lane's steps that are due to its workers, as many as there are.
+local function dispatch(self, lane)
   while true do
-    local first, now = self.steps:peek(), clock.now()
+    local first, now = lane.steps:peek(), clock.now()
     if not first or self.draining then
-      self.step_bell.sleep(3600)
+      lane.bell.sleep(3600)
     elseif first.wake > now then
-      self.step_bell.sleep(first.wake - now)
+      lane.bell.sleep(first.wake - now)
     else
-      local place = self.workers:acquire()
-      first = self.steps:peek()
+      local place = lane.workers:acquire()
+      first = lane.steps:peek()
       if first and first.wake <= clock.now() and not self.draining then
-        self.steps:remove(first)
+        lane.steps:remove(first)
         self.busy = self.busy + 1
         task.spawn(function()
           local done <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211
             self.busy = self.busy - 1
             place:release()
-            self.step_bell.ring()
+            lane.bell.ring()
           end })
           work(self, first)
         end)
@@ -296,8 +313,8 @@ function supervisor.new(options)
   instances = instances + 1
   local self = setmetatable({
     name = ("perigee.supervisor.%d"):format(instances), options = options or {}, entries = {}, by_remote = {}, counts = {},
-    waiters = {}, drivers = {}, services = {}, looks = heap.new(), steps = heap.new(), look_bell = bells.new(),
-    step_bell = bells.new(), workers = sync.semaphore(WORKERS), busy = 0, sending = 0, readings = 0, pages = 0, retries = 0,
+    waiters = {}, drivers = {}, services = {}, looks = heap.new(), look_bell = bells.new(), lanes = new_lanes(),
+    busy = 0, sending = 0, readings = 0, pages = 0, retries = 0,
     adopted = 0, rings = 0, late = {}, -- ids of jobs for which something could not be written
   }, methods)
   self.verbs = require "perigee.supervisor_verbs".new(self)
@@ -305,7 +322,7 @@ function supervisor.new(options)
   self.task = task.detach(function()
     local scope <close> = task.scope()
     scope:spawn(watch.loop, self)
-    scope:spawn(dispatch, self)
+    for _, name in ipairs(LANES) do scope:spawn(dispatch, self, self.lanes[name]) end
     scope:spawn(tick, self)
   end)
   return self

@@ -133,6 +133,24 @@ describe("an hour without any service", function()
   end)
 end)
 
+describe("inferences on a job whose last estimate was answered by nobody", function()
+  it("wait until it cannot arrive any more, and keep no others waiting", function()
+    local out = play([[
+      faults "deai.estimate_inference:drop_after=1"
+      for i = 1, 30 do ids[i] = deai_job("infer", i, { jobID = trained, data_path = data }) end
+      sleep(5)
+      local gpu, other = submit { name = "gpu" }, train(99)
+      sleep(5)
+      print(job(ids[30]).state, job(gpu).state, job(other).state)
+      ids[#ids + 1], ids[#ids + 2] = gpu, other
+      states()
+      print(job(gpu).state, job(other).state, audit(60))
+    ]], { speed = { "2" } })
+
+    assert.equal("planned\trunning\trunning\nsucceeded\tsucceeded\tclean\n", out)
+  end)
+end)
+
 describe("a token that expires while jobs run", function()
   it("is replaced, and no job is sent again for that", function()
     local out = play([[
