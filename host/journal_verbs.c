@@ -240,7 +240,7 @@ static bool is_id(const char *text, size_t n)
 
 static bool is_word(const char *words, const char *text)
 {
-    size_t n = strlen(text);
+    size_t n = strchr(text, ' ') ? 0 : strlen(text); /* two of them are none */
     for (const char *at = words; n && (at = strstr(at, text)) != NULL; at += n)
         if ((at == words || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0')) return true;
     return false;
