@@ -357,7 +357,7 @@ static void on_close_cb(uv_handle_t *handle)
 
 void sched_free(struct sched *s)
 {
-    assert(list_empty(&s->vms) && list_empty(&s->ready));
+    assert(list_empty(&s->vms) && list_empty(&s->ready) && s->ended_children == 0);
     guard_stop(s->guard);
     sched_http_stop(s);
     buckets_free(s->buckets);

@@ -119,6 +119,7 @@ struct sched {
     int open_handles;
     bool idle_active;
     struct list_node children; /* VMs that scripts have started (host/vms.c) */
+    size_t ended_children;     /* those whose record somebody still holds */
     bool dump_requested;
     bool reap; /* a VM has completed its last task and wants to be told */
     bool gc_stress;

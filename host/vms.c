@@ -14,6 +14,7 @@ enum { MAIN_GRACE_MS = 5000 };
 void vms_release(struct child_vm *child)
 {
     if (--child->refs > 0) return;
+    child->sched->ended_children--; /* its VM holds a reference until then */
     buf_deinit(&child->error);
     mem_free(child->traceback);
     mem_free(child);
@@ -51,6 +52,7 @@ static void free_state(struct child_vm *child)
     struct list_node *n;
     while ((n = list_pop(&child->waiters)) != NULL) op_complete(&LIST_ENTRY(n, struct child_wait, link)->op);
     list_remove(&child->link);
+    child->sched->ended_children++;
     vms_release(child);
 }
 
@@ -111,6 +113,7 @@ struct child_vm *vms_start(lua_State *L, const struct child_config *config)
                                   .emptied_ctx = child};
     vm_copy_surroundings(parent, &vm_config);
     list_init(&child->waiters);
+    child->sched = sched;
     child->vm = vm_new(sched, &vm_config);
     child->refs = 2; /* the VM's and the caller's */
     list_append(&sched->children, &child->link);

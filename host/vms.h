@@ -20,7 +20,8 @@
 /* Lives while its VM does or a handle of it does. */
 struct child_vm {
     struct list_node link; /* in the scheduler's list */
-    struct vm *vm;         /* NULL: ended and freed */
+    struct sched *sched;
+    struct vm *vm; /* NULL: ended and freed */
     int refs;
     size_t peak; /* memory, once ended */
     bool ok;     /* its main has returned */
