@@ -100,6 +100,7 @@ describe("the command line", function()
       has(text.stdout, name .. " " .. object.libraries[name])
     end
     assert.are.equal("MIT", object.license)
+    assert.are.equal(1, object.schema_version)
     has(text.stdout, "MIT")
   end)
 end)
