@@ -123,7 +123,9 @@ void cli_put_version(lua_State *L, struct buf *out, bool json)
         {"lua-cjson", cjson},
     };
     size_t count = sizeof libraries / sizeof libraries[0];
-    buf_printf(out, json ? "{\"schema_version\":1,\"perigee\":\"%s\",\"mode\":\"%s\",\"libraries\":{" : "perigee %s (%s build)\n",
+    buf_printf(out,
+               json ? "{\"schema_version\":1,\"perigee\":\"%s\",\"mode\":\"%s\",\"libraries\":{"
+                    : "perigee %s (%s build)\n",
                PERIGEE_VERSION, PERIGEE_MODE);
     for (size_t i = 0; i < count; i++)
         buf_printf(out, json ? "%s\"%s\":\"%s\"" : "%s%s %s",
