@@ -15,6 +15,7 @@ local task = require "perigee.task"
 local recover = {}
 
 local CLAIM <const> = 200 -- jobs taken over in one step
+local ON_ITS_WAY <const> = 120 -- seconds in which a create that was sent may still be executed: as long as its answer is waited for
 local FIRST_LOOK <const>, APART <const>, LAST_LOOK <const> = 5, 60, 600 -- seconds between looks for a lost create
 local LONGEST_WAIT <const> = 30 * 86400 -- seconds between a job's submission and its last create
 local decision, emit = book.decision, book.emit
@@ -133,7 +134,8 @@ function recover.reconcile(self, entry, row)
   entry.unread = how == "unreadable"
   if err and errors.is(err, "auth") then self:login_refused(row.service, err) end
   if entry.deadline and book.wall() >= entry.deadline and how ~= "unreadable" then return ending.expire(self, entry, row) end
-  return not_found(self, entry, row, attempts, how)
+  local early = how == "absent" and book.wall() - (present.started_at or 0) < ON_ITS_WAY * 1000
+  return not early and not_found(self, entry, row, attempts, how) or nil
 end
 
 -- Seconds until the second look at a list that did not show it, or nil.

@@ -50,7 +50,7 @@ describe("a create without an answer", function()
         if request.method == "POST" and request.path:find "userJob$" then at = os.time() - began end
       end
       local id = submit { on_unknown = "retry" }
-      print(wait(id, 3600).state, created(), at >= 60 and at < 130)
+      print(wait(id, 3600).state, created(), at >= 180 and at < 320)
       print(permits(id))
       local attempts = sup.verbs.why(id).attempts
       print(#attempts, attempts[1].state, attempts[2].state, attempts[1].intent ~= attempts[2].intent)
@@ -199,6 +199,25 @@ describe("a create without an answer", function()
     ]], {faults = NEVER_THERE})
 
     assert.equal("unknown\t0\n", out)
+  end)
+
+  it("is not sent again while the request may still be on its way", function()
+    local out = play([[
+      local handle, late = world.world.handle, true
+      world.world.handle = function(self, request, now)
+        if not (late and request.method == "POST" and request.path:find "userJob$") then return handle(self, request, now) end
+        late = false
+        require "perigee.task".detach(function()
+          sleep(110)
+          handle(self, request, os.time())
+        end)
+        return { drop = "before" }
+      end
+      local id = submit { on_unknown = "retry" }
+      print(wait(id, 7200).state, created(), said())
+    ]])
+
+    assert.equal("succeeded\t1\tjob.submitted job.unknown job.adopted job.succeeded\n", out)
   end)
 
   it("is not sent again while the list cannot be read", function()
