@@ -513,6 +513,13 @@ static int l_require_budget(lua_State *L)
     return 0;
 }
 
+/* spend.set_unknown_after(seconds): when an unknown outcome counts as presumed spent, from now on */
+static int l_set_unknown_after(lua_State *L)
+{
+    spend_set_unknown_after(spend_of(L), (uint64_t)(luaL_checknumber(L, 1) * 1000));
+    return 0;
+}
+
 /* spend.add_default_budget(budget): every call of the process counts against it */
 static int l_add_default_budget(lua_State *L)
 {
@@ -554,6 +561,7 @@ static const luaL_Reg functions[] = {{"request", l_request},
                                      {"count_denial", l_count_denial},
                                      {"figures", l_figures},
                                      {"require_budget", l_require_budget},
+                                     {"set_unknown_after", l_set_unknown_after},
                                      {"add_default_budget", l_add_default_budget},
                                      {"remove_default_budget", l_remove_default_budget},
                                      {NULL, NULL}};

@@ -34,6 +34,8 @@ static const struct cli_option run_options[] = {
     {"timeout", 0, CLI_DURATION, "DURATION", NULL, "end the script after this time with exit code 124"},
     {"budget", 0, CLI_TEXT, "AMOUNT", NULL, "most the run may spend, such as '5 CCD' or '5 CCD, 20 CNY'"},
     {"require-budget", 0, CLI_FLAG, NULL, NULL, "refuse paid calls that no budget and no max_cost bounds"},
+    {"unknown-after", 0, CLI_DURATION, "DURATION", NULL,
+     "when money of a paid call whose outcome is unknown counts as spent (default: 24h)"},
     {"on-interrupt", 0, CLI_CHOICE, "WHAT", "stop|leave",
      "remote jobs that can be stopped when the run is interrupted (default: stop on Ctrl-C at a terminal, "
      "leave otherwise)"},
@@ -105,6 +107,8 @@ static const struct cli_option daemon_options[] = {
     {"watch", 0, CLI_FLAG, NULL, NULL, "read the policies again when one of their files has changed"},
     {"grace", 0, CLI_DURATION, "DURATION", NULL,
      "how long hooks and requests under way may take when the daemon is to end (default: 30s)"},
+    {"unknown-after", 0, CLI_DURATION, "DURATION", NULL,
+     "when money of a paid call whose outcome is unknown counts as spent (default: 24h)"},
     {"keep", 0, CLI_DURATION, "DURATION", NULL,
      "how long jobs and decisions that have ended stay in the journal (default: 90d)"},
     {"max-memory", 0, CLI_SIZE, "SIZE", NULL, "most memory of each policy (default: 256M)"},

@@ -61,6 +61,11 @@ void spend_require_budget(struct spend *spend, bool required)
     spend->budget_required = required;
 }
 
+void spend_set_unknown_after(struct spend *spend, uint64_t ms)
+{
+    spend->unknown_after_ms = ms;
+}
+
 int spend_add_default_budget(struct spend *spend, struct budget *budget, struct err *err)
 {
     if (spend->default_count == SPEND_BUDGETS_MAX)

@@ -57,6 +57,9 @@ void spend_free(struct spend *spend);
 /* Denies ungoverned calls (--require-budget). */
 void spend_require_budget(struct spend *spend, bool required);
 
+/* From now on an unknown outcome counts as presumed spent after so long (--unknown-after). */
+void spend_set_unknown_after(struct spend *spend, uint64_t ms);
+
 /* A budget that every call counts against (--budget, the configuration).  Takes a reference.  -1 and err if
  * there are too many (SPEND_BUDGETS_MAX). */
 int spend_add_default_budget(struct spend *spend, struct budget *budget, struct err *err);

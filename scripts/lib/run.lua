@@ -78,6 +78,21 @@ local function use_budget(text, source)
   require("perigee.core.spend").add_default_budget(budget)
 end
 
+-- For the jobs of a daemon or another command as well as for a run's own calls.
+local function apply_unknown_after(config)
+  local seconds, source = config.option "unknown_after"
+  if not seconds then return end
+  if seconds < 60 then
+    local errors = require "perigee.error"
+    error(errors.new {
+      kind = "invalid",
+      code = source == "the command line" and "usage" or "config",
+      message = ("%s: unknown_after takes a minute or more, such as 24h: what is unknown may still be found"):format(source),
+    }, 0)
+  end
+  require("perigee.core.spend").set_unknown_after(seconds)
+end
+
 local function apply_limits(config)
   local cap, timeout = config.option "max_memory", config.option "timeout"
   if cap then host.set_memory_cap(cap) end
@@ -165,7 +180,10 @@ function run.start(given, services)
   config.start(host.options, host.option_names, host.read_option)
   local ok, err = pcall(apply_settings, config)
   if not ok and host.options.command ~= "check" then error(err, 0) end -- check tells it as what it has found
-  if ok then place_journal(config) end
+  if ok then
+    place_journal(config)
+    apply_unknown_after(config)
+  end
   summary_file = ok and config.option "summary"
   if host.options.command == "emulator" then return run.show_emulator(host.options) end
   if services then use_services(config, services) end

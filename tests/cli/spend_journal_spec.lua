@@ -103,6 +103,21 @@ describe("a process killed in the middle of a paid call", function()
     assert.same({ "0 CNY", "3 CNY", "3 CNY" }, { data.totals[1].unknown, data.totals[1].spent, data.totals[1].derived })
   end)
 
+  it("and never taken up again is presumed spent when --unknown-after says so", function()
+    local here = open { faults = "sxwl.create_job:delay(60s)=#1" }
+    assert.equal(9, here.run(KILLED).signal)
+    local figures = 'local b = budget.new { name = "team", total = "30 CNY" } print(b:unknown(), b:spent())'
+    here.run(figures) -- buries it, some 90 s before what follows
+    local later = tostring(os.time() + 90)
+
+    local soon = here.run(figures, { PERIGEE_VIRTUAL_TIME = later, PERIGEE_UNKNOWN_AFTER = "1h" })
+    assert.equal("7 CNY\t0 CNY\n", soon.stdout, soon.stderr)
+    local late = here.run(figures, { PERIGEE_VIRTUAL_TIME = later, PERIGEE_UNKNOWN_AFTER = "1m" })
+    assert.equal("0 CNY\t7 CNY\n", late.stdout, late.stderr)
+    assert.equal(3, here.run(figures, { PERIGEE_UNKNOWN_AFTER = "5s" }).status)
+    assert.equal(2, here.command("run", "--unknown-after", "5s", "-e", figures).status)
+  end)
+
   it("and never taken up again is presumed spent after a day", function()
     local here = open { faults = "sxwl.create_job:delay(60s)=#1" }
     assert.equal(9, here.run(KILLED).signal)
