@@ -145,6 +145,7 @@ describe("schedules of policies", function()
     local world = with({ overlap = "buffer_all", catchup = "5m" }, START - 60 * MINUTE)
     world.at_once = "done"
     world.tick(START)
+    helper.eventually(function() return #world.started == 6 end) -- one after the other
 
     assert.same({ -5, -4, -3, -2, -1, 0 }, minutes(world.started))
   end)
