@@ -15,7 +15,7 @@ local task = require "perigee.task"
 local recover = {}
 
 local CLAIM <const> = 200 -- jobs taken over in one step
-local ON_ITS_WAY <const> = 120 -- seconds in which a create that was sent may still be executed: as long as its answer is waited for
+local ON_ITS_WAY <const> = 30 -- seconds in which a create that was sent and whose answer nobody waits for may still be executed
 local FIRST_LOOK <const>, APART <const>, LAST_LOOK <const> = 5, 60, 600 -- seconds between looks for a lost create
 local LONGEST_WAIT <const> = 30 * 86400 -- seconds between a job's submission and its last create
 local decision, emit = book.decision, book.emit

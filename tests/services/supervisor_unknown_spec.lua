@@ -50,7 +50,7 @@ describe("a create without an answer", function()
         if request.method == "POST" and request.path:find "userJob$" then at = os.time() - began end
       end
       local id = submit { on_unknown = "retry" }
-      print(wait(id, 3600).state, created(), at >= 180 and at < 320)
+      print(wait(id, 3600).state, created(), at >= 90 and at < 220)
       print(permits(id))
       local attempts = sup.verbs.why(id).attempts
       print(#attempts, attempts[1].state, attempts[2].state, attempts[1].intent ~= attempts[2].intent)
@@ -208,7 +208,7 @@ describe("a create without an answer", function()
         if not (late and request.method == "POST" and request.path:find "userJob$") then return handle(self, request, now) end
         late = false
         require "perigee.task".detach(function()
-          sleep(110)
+          sleep(80)
           handle(self, request, os.time())
         end)
         return { drop = "before" }
