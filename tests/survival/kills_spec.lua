@@ -29,7 +29,7 @@ describe("five kills at random moments", function()
       assert.same({}, s:audit())
     end
     s:start()
-    s:settle(150)
+    s:settle(190)
 
     assert.same({}, s:audit())
   end)
