@@ -250,6 +250,19 @@ local function known_ids(name, since)
   return known
 end
 
+--- The id of the job of a service that has this remote id, or nil.
+function recover.tracker(name, remote_id)
+  local after
+  repeat
+    local rows = journal.call("job.list", { service = name, limit = 500, after = after })
+    for _, row in ipairs(rows) do
+      if row.remote_id == remote_id then return row.id end
+      after = row.id
+    end
+  until #rows < 500
+  return nil
+end
+
 --- Paid jobs in the services' lists that no job of the journal tracks: { {service, id, since, name, price} … }, and
 --- what could not be asked: { {service, error} … }.
 function recover.sweep(self)

@@ -162,6 +162,8 @@ local function adopt(self, what, given, origin)
   if type(remote_id) ~= "string" or remote_id == "" then invalid("remote_id", "adopt: remote_id is missing") end
   return on_own(self, what, origin, { verb = "adopt", remote_id = remote_id }, function(entry, row)
     if row.state ~= "unknown" then invalid("order", "job %s is %s: only an unknown one can be adopted", row.id, row.state) end
+    local other = recover.tracker(row.service, remote_id)
+    if other then invalid("taken", "adopt: %s is tracked already, by job %s: one remote job cannot be two of ours", remote_id, other) end
     return recover.adopt(self, entry, row, remote_id, who_of(origin) .. " says so")
   end)
 end

@@ -293,6 +293,20 @@ describe("a create without an answer", function()
     assert.equal("unknown\tunknown\nexpired\texpired\t1\tsettled:1 CNY\n", (out:gsub("1%.%d CNY", "1 CNY")))
   end)
 
+  it("does not get a remote job that another job has", function()
+    local out = play([[
+      local one = submit { name = "one" }
+      local done = wait(one)
+      world.world.faults:replace "sxwl.create_job:drop_before=1,sxwl.jobs:error(503)"
+      local two = submit { name = "two" }
+      sleep(10)
+      local ok, err = pcall(sup.verbs.adopt, two, { remote_id = done.remote_id }, { who = "ann" })
+      print(job(two).state, ok, err.kind, err.code, err.message:find(one, 1, true) ~= nil)
+    ]])
+
+    assert.equal("unknown\tfalse\tinvalid\ttaken\ttrue\n", out)
+  end)
+
   it("is adopted by hand, or forgotten, which frees its money", function()
     local out = play([[
       local one, two = submit { name = "one" }, submit { name = "two" }
