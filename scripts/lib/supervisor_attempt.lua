@@ -49,7 +49,9 @@ function attempt.limits(options, attempts)
   end)
   if not ok then denied("currency", "max_cost and what was spent are in different currencies: " .. text_of(left)) end
   limits.left = left or nil
-  if options.deadline then limits.seconds = math.max(0, (options.deadline - book.wall()) / 1000) end
+  if options.deadline then
+    limits.deadline, limits.seconds = options.deadline, math.max(0, (options.deadline - book.wall()) / 1000)
+  end
   return limits
 end
 
@@ -110,9 +112,14 @@ local function tell_waiting(self, entry, row, err)
   emit(self, "job.unreachable", row, { error = text_of(err), since = book.wall() / 1000 - (now - entry.waiting_since) })
 end
 
+local function is_late(err)
+  return errors.is(err, "timeout") and err.code == "deadline"
+end
+
 -- An error before or without any effect, of attempt `number`; tried: its row if money was reserved for it.
 local function refused(self, entry, row, err, number, tried)
   if errors.is(err, "cancelled") then error(err, 0) end
+  if is_late(err) then return require "perigee.supervisor_end".expire(self, entry, row) end
   if book.is_journal(err) then
     self:unwritable(err)
     return attempt.postpone(self, entry, row, err, 5, tried)
@@ -189,6 +196,7 @@ end
 local function new_try(self, entry, row, options, limits, number)
   local try = { number = number }
   function try.reserve(terms, call)
+    book.check_in_time(limits)
     local list = budgets_of(row, options)
     balance.check(self:driver(row.service).client, call.operation, terms.price, list)
     try.permit = spend.request {

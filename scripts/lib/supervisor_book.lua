@@ -24,6 +24,14 @@ function book.wall()
   return math.floor(time.now() * 1000)
 end
 
+--- Raises (timeout, code deadline) if a job's deadline, among its limits, has passed: nothing may be started then.
+function book.check_in_time(limits)
+  if not limits.deadline or book.wall() < limits.deadline then return end
+  error(errors.new {
+    kind = "timeout", code = "deadline", outcome = "none", retryable = false, message = "its deadline has passed",
+  }, 0)
+end
+
 --- True for a state that is not the end of a job.
 function book.is_active(state)
   return ACTIVE[state] or false

@@ -103,27 +103,29 @@ local function terms_of(kind, price, x_train)
   }
 end
 
--- An estimate under the lock of its key, which it makes the draft of that key.  The caller holds the lock.
-local function estimate(self, kind, operation, fields)
+-- An estimate under the lock of its key, which it makes the draft of that key.  The caller holds the lock, and may have
+-- waited for it until after the job's deadline.
+local function estimate(self, kind, operation, fields, limits)
+  book.check_in_time(limits)
   local key = kind == "infer" and "infer|" .. fields.jobID or "train|" .. fields.jobName
   return account.draft(self.client, operation, key, fields, { probe = true }).price
 end
 
 --- What an attempt would cost.  A training is priced under a name of its own, so that nobody's draft is replaced.
-function driver:price(job, fields)
+function driver:price(job, fields, limits)
   local operation, draft = split(self, job.kind, fields)
   local infer = job.kind == "infer"
   if not infer then draft.jobName = driver.name_of(draft.jobName, job.id) end
   local kind, id = infer and "infer" or "train", infer and draft.jobID or draft.jobName
   local lock <close> = service.lock(self.client, kind, id) -- luacheck: ignore 211
-  local price = estimate(self, job.kind, operation, draft)
+  local price = estimate(self, job.kind, operation, draft, limits)
   if not infer then account.forget(self.client, "train|" .. id) end
   return terms_of(job.kind, price)
 end
 
 -- ---- create --------------------------------------------------------------------------------------------------------
 
-local function train(self, job, fields, try)
+local function train(self, job, fields, limits, try)
   local operation, draft, create = split(self, job.kind, fields)
   local intent = secret():sub(1, 32)
   local name = driver.name_of(draft.jobName, intent)
@@ -133,19 +135,19 @@ local function train(self, job, fields, try)
   local forgetting <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211
     account.forget(self.client, "train|" .. name) -- the name is this attempt's alone
   end })
-  local terms = terms_of(job.kind, estimate(self, job.kind, operation, draft), draft.x_train)
+  local terms = terms_of(job.kind, estimate(self, job.kind, operation, draft, limits), draft.x_train)
   local permit = try.reserve(terms, {
     operation = "create_job", account = self.client.account, key = name, intent = intent, model = draft.model,
   })
   return service.send_once(self.client, "create_job", create, permit).jobID
 end
 
-local function infer(self, job, fields, try)
+local function infer(self, job, fields, limits, try)
   local operation, draft, start = split(self, job.kind, fields)
   start = core.check("deai", "start_inference", start)
   local client = self.client
   local lock <close> = service.lock(client, "infer", start.jobID) -- luacheck: ignore 211
-  local permit = try.reserve(terms_of(job.kind, estimate(self, job.kind, operation, draft)), {
+  local permit = try.reserve(terms_of(job.kind, estimate(self, job.kind, operation, draft, limits)), {
     operation = "start_inference", account = client.account, key = start.jobID, model = "inference",
   })
   local since = os.time() + account.state(client).skew
@@ -161,8 +163,8 @@ local function infer(self, job, fields, try)
 end
 
 --- One attempt: estimate, reserve(terms) -> permit and send in one critical section.  Returns the remote id; raises.
-function driver:submit(job, fields, _, try)
-  return (job.kind == "infer" and infer or train)(self, job, fields, try)
+function driver:submit(job, fields, limits, try)
+  return (job.kind == "infer" and infer or train)(self, job, fields, limits, try)
 end
 
 --- What the journal keeps of an attempt's terms.

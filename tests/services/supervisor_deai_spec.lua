@@ -130,6 +130,20 @@ describe("a supervised training", function()
 end)
 
 describe("a supervised inference", function()
+  it("that had to wait for its turn until after its deadline is not started", function()
+    local out = scene([[
+      local id = trained()
+      world.world.faults:replace "deai.estimate_inference:drop_after=1"
+      local one = infer({ name = "one", max_cost = "5 CCD" }, id) -- its estimate is lost, so the job rests for a minute
+      sleep(1)
+      local two = infer({ name = "two", deadline = "30s" }, id)
+      print(wait(two, 3600).state, job(two).reason)
+      print(wait(one, 3600).state, #world.world.ledger:inferences(), permits(two) == "")
+    ]])
+
+    assert.equal("expired\tits deadline has passed\nsucceeded\t1\ttrue\n", out)
+  end)
+
   it("is settled at the charge that the service reports", function()
     local out = scene [[
       local job = wait(infer({}, trained()), 36000)
