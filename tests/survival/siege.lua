@@ -62,7 +62,7 @@ local TRAIN <const> = [[service = "deai", kind = "train", max_cost = "1 CCD", on
 
 -- By nothing can a start whose answer was lost be told from others on the same job: it would stay unknown for ever.
 local INFER <const> = [[service = "deai", kind = "infer", max_cost = "1 CCD", on_unknown = "fail",
-          spec = { jobID = %q, data_path = %q },]]
+          spec = { jobID = ({ %s })[i %% %d + 1], data_path = %q },]]
 
 local function write_policy(self, options, name, budget, count, fields)
   if count == 0 then return end
@@ -86,7 +86,7 @@ local function start_emulator(self, options)
   self.url = self.environment.SXWL_BASE_URL:match "^(http://[^/]+)"
 end
 
--- A trained job and an uploaded file for the inferences, made by hand: they are not part of the siege.
+-- Trained jobs and an uploaded file for the inferences, made by hand: they are not part of the siege.
 local function prepare_deai(self)
   local deai = require "perigee.deai"
   local client = deai.client {
@@ -95,8 +95,13 @@ local function prepare_deai(self)
   local path = self.dir .. "/x.csv"
   fs.write(path, "1,2,3\n4,5,6\n")
   self.x_train = client:upload(path)
-  local job = client:train { model = "LSTM", jobName = "before", epoch = 1, x_train = self.x_train, train_shard = 0.8, wait = true }
-  self.jobID = job.jobID
+  self.trained = {}
+  task.map({ 1, 2, 3, 4, 5 }, function(i)
+    local job = client:train {
+      model = "LSTM", jobName = "before" .. i, epoch = 1, x_train = self.x_train, train_shard = 0.8, wait = true,
+    }
+    self.trained[#self.trained + 1] = ("%q"):format(job.jobID)
+  end)
 end
 
 -- An address that was free a moment ago: the daemons of a siege have one after the other the same.
@@ -126,7 +131,8 @@ function siege.open(options)
   self.begun_at = #self:entries()
   write_policy(self, options, "cloud", '{ day = "10000 CNY" }', wanted.sxwl or 0, SXWL)
   write_policy(self, options, "trainings", '{ day = "400 CCD" }', wanted.train or 0, TRAIN:format(self.x_train or ""))
-  write_policy(self, options, "inferences", '{ day = "400 CCD" }', wanted.infer or 0, INFER:format(self.jobID or "", self.x_train or ""))
+  write_policy(self, options, "inferences", '{ day = "400 CCD" }', wanted.infer or 0,
+    INFER:format(table.concat(self.trained or {}, ","), #(self.trained or { 1 }), self.x_train or ""))
   self.expected = not self.flow and (wanted.sxwl or 0) + (wanted.train or 0) + (wanted.infer or 0)
   for name, value in pairs(options.environment or {}) do self.environment[name] = value end
   if options.faults then self:faults(options.faults) end
