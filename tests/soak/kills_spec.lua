@@ -10,9 +10,7 @@ local SEED <const> = tonumber(os.getenv "SEED" or "") or 31
 local JOBS <const> = { sxwl = 100, train = 40, infer = 60 }
 local RAMP <const> = 2 * KILLS -- seconds in which they are submitted: while it is killed
 local DEADLINE <const> = RAMP + 160 -- seconds; only jobs that never end reach it
--- Seconds between two looks that come through, at most: the lists and readings of this storm fail as well, and a lost
--- create is found by a list.  The bound of one interval is held in tests/survival/faults_spec.lua and virtual_spec.lua.
-local POLL <const> = 240
+local POLL <const> = 60 -- seconds between two looks at most
 
 -- Every kind of fault; rates at which each job can reach its end.
 local FAULTS <const> = table.concat({
