@@ -153,6 +153,18 @@ static int on_busy_cb(void *ctx, int count)
     return 1;
 }
 
+/* The change of a new file to WAL asks for its locks without the busy handler, for fear of two that wait for
+ * each other: of several processes that open a new journal at once all but one would be told that it is
+ * locked. */
+static int set_wal(struct sqlite_engine *engine, struct err *err)
+{
+    for (int count = 0;; count++) {
+        int rc = sqlite3_exec(engine->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
+        if (rc == SQLITE_OK) return 0;
+        if ((rc & 0xff) != SQLITE_BUSY || !on_busy_cb(engine, count)) return sqlite_fail(engine, err);
+    }
+}
+
 static int set_up(struct sqlite_engine *engine, struct err *err)
 {
     sqlite3_busy_handler(engine->db, on_busy_cb, engine);
@@ -160,10 +172,10 @@ static int set_up(struct sqlite_engine *engine, struct err *err)
     sqlite3_db_config(engine->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(engine->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
     sqlite3_db_config(engine->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
+    if (sqlite_exec(engine, "PRAGMA trusted_schema = OFF", err) < 0 || set_wal(engine, err) < 0) return -1;
     if (sqlite_exec(engine,
-                    "PRAGMA trusted_schema = OFF; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-                    "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON;"
-                    "PRAGMA journal_size_limit = 16777216",
+                    "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;"
+                    "PRAGMA cell_size_check = ON; PRAGMA journal_size_limit = 16777216",
                     err) < 0)
         return -1;
     return sqlite_functions(engine, err);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
 
@@ -26,6 +27,7 @@ struct shim_file {
 
 static atomic_int fault_rc, fault_errno; /* of every write, truncation and sync; 0: none */
 static atomic_int open_errno;            /* of every open */
+static atomic_int locks_refused;         /* how many of the next locks for writing somebody else has */
 static sqlite3_vfs *real_vfs;
 
 #define REAL(file) (((struct shim_file *)(file))->real)
@@ -46,7 +48,6 @@ FAIL(xWrite, (sqlite3_file * f, const void *p, int n, sqlite3_int64 at), (REAL(f
 FAIL(xTruncate, (sqlite3_file * f, sqlite3_int64 size), (REAL(f), size))
 FAIL(xSync, (sqlite3_file * f, int flags), (REAL(f), flags))
 PASS(xFileSize, (sqlite3_file * f, sqlite3_int64 *size), (REAL(f), size))
-PASS(xLock, (sqlite3_file * f, int lock), (REAL(f), lock))
 PASS(xUnlock, (sqlite3_file * f, int lock), (REAL(f), lock))
 PASS(xCheckReservedLock, (sqlite3_file * f, int *out), (REAL(f), out))
 PASS(xFileControl, (sqlite3_file * f, int op, void *arg), (REAL(f), op, arg))
@@ -56,6 +57,15 @@ PASS(xShmMap, (sqlite3_file * f, int page, int size, int extend, void volatile *
      (REAL(f), page, size, extend, out))
 PASS(xShmLock, (sqlite3_file * f, int offset, int n, int flags), (REAL(f), offset, n, flags))
 PASS(xShmUnmap, (sqlite3_file * f, int remove), (REAL(f), remove))
+
+static int shim_xLock(sqlite3_file *f, int lock)
+{
+    if (lock >= SQLITE_LOCK_RESERVED && atomic_load(&locks_refused) > 0) {
+        atomic_fetch_sub(&locks_refused, 1);
+        return SQLITE_BUSY;
+    }
+    return REAL(f)->pMethods->xLock(REAL(f), lock);
+}
 
 static void shim_xShmBarrier(sqlite3_file *f)
 {
@@ -516,6 +526,29 @@ static void test_a_lock_of_somebody_else_is_waited_for_and_then_named(void)
     sqlite3_close(db);
 }
 
+/* SQLite asks its busy handler about every other lock, but not about this one. */
+static void test_a_new_file_that_another_process_makes_a_journal_of_is_waited_for(void)
+{
+    fresh_place();
+    struct journal_process self;
+    journal_process_self(&self, "run", NULL);
+    struct journal_engine *engine = journal_sqlite_new(place, &self);
+    struct err err = {.kind = 0};
+    atomic_store(&locks_refused, 3);
+    CHECK_INT(engine->type->open(engine, 1000, &err), 0);
+    CHECK_INT(atomic_load(&locks_refused), 0);
+    engine->type->close(engine);
+    engine->type->free(engine);
+    fresh_place();
+    engine = journal_sqlite_new(place, &self);
+    ((struct sqlite_engine *)engine)->busy_limit_ms = 5;
+    atomic_store(&locks_refused, INT_MAX);
+    CHECK_INT(engine->type->open(engine, 1000, &err), -1);
+    CHECK_STR(err.code, "journal_locked");
+    atomic_store(&locks_refused, 0);
+    engine->type->free(engine);
+}
+
 int main(void)
 {
     install_shim();
@@ -533,5 +566,6 @@ int main(void)
     test_sums_that_do_not_agree_are_found();
     test_compact_goes_in_pieces();
     test_a_lock_of_somebody_else_is_waited_for_and_then_named();
+    test_a_new_file_that_another_process_makes_a_journal_of_is_waited_for();
     HARNESS_END();
 }
