@@ -154,7 +154,8 @@ local function listed(self, remote_id)
   return nil
 end
 
---- One reading: {status = "working" | "success" | "fail", url}.  Raises; code not_found for a job that is gone.
+--- One reading: {status = "working" | "success" | "fail", url, soon = look again soon: it has ended, and something of
+--- its end is awaited}.  Raises; code not_found for a job that is gone.
 function driver:status(entry)
   local ok, reply = pcall(service.call, self.client, "job_status", { job_id = entry.remote_id }, {})
   if not ok then
@@ -165,7 +166,7 @@ function driver:status(entry)
   local url = reply.url ~= "" and reply.url or nil
   if reply.status == "success" and not url then
     entry.bare = (entry.bare or 0) + 1
-    if entry.bare < URL_READS then return { status = "working" } end
+    if entry.bare < URL_READS then return { status = "working", soon = true } end
   else
     entry.bare = nil
   end

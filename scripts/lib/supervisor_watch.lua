@@ -162,6 +162,7 @@ local function read_one(self, entry)
       return to_end(self, entry, seen)
     end
     if seen.changed then self:wake_step(entry) end
+    if seen.soon then entry.interval = nil end -- what it has cost is derived from when it was seen to end
     return watch.later(self, entry, now)
   end
   if driver.is_answer and driver.is_answer(seen) then

@@ -101,6 +101,19 @@ describe("a running job", function()
     end
   end)
 
+  it("that has ended without a model costs no more than one that has one: its end is looked at again soon", function()
+    local out = play([[
+      local reads, at = {}, require "perigee.core.task".now
+      world.before = function(request)
+        if request.path:find "job_status" then reads[#reads + 1] = at() end
+      end
+      wait(submit {})
+      print(#reads > 6, reads[#reads] - reads[#reads - 2] < 10)
+    ]], {faults = "sxwl.create_job:no_url", speed = "0.2"})
+
+    assert.equal("true\ttrue\n", out)
+  end)
+
   it("that the service has forgotten is failed after ten minutes, not before", function()
     local out = play([[
       local id = submit {}
