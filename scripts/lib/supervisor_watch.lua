@@ -17,6 +17,7 @@ local LIST_MANY <const> = 400 -- jobs from which on the readings of the list are
 local SINGLES <const> = 20 -- readings before others get their turn
 local PER_SECOND <const> = 200 -- jobs for which a list is read each second, at most
 local GONE_AFTER <const> = 600 -- seconds a job may be unknown to the service before that is believed
+local MOST_HINTS <const> = 3 -- ends told by the list, and not by the service's status, that bring the next look soon
 local PATIENCE <const> = 3600 -- seconds without a reading before somebody is told
 local LOGIN_PAUSE <const> = 900 -- seconds a refused password rests
 local ENOUGH <const> = 3 -- readings in a row that failed, after which the others are put off
@@ -102,7 +103,9 @@ local function unread(self, name, entry, err)
   if not errors.is(err) or err.kind == "cancelled" then error(err, 0) end
   local now, state = clock.now(), self:service_state(name)
   state.failing_since = state.failing_since or now
-  if entry then entry.failing_since = entry.failing_since or now end
+  if entry and not entry.failing_since then -- the first of a row: one lost answer is not to cost a whole interval
+    entry.failing_since, entry.interval = now, nil
+  end
   log.debug("supervisor.unread", { service = name, job = entry and entry.id, kind = err.kind, error = err.message })
   if err.kind == "auth" then block(self, name, err, now) end
   tell_service(self, name, state, err, now)
@@ -141,6 +144,15 @@ local function contradicted(self, entry, now)
   log.warn("supervisor.list_distrusted", { service = entry.service, seconds = DISTRUST })
 end
 
+-- The list says that it has ended and its status does not, yet: statuses go back for a moment.
+local function believes_hint(entry)
+  local hinted = entry.hinted
+  entry.hinted = nil
+  if not hinted then return false end
+  entry.hints = (entry.hints or 0) + 1
+  return entry.hints <= MOST_HINTS
+end
+
 local function read_one(self, entry)
   local driver = self:driver(entry.service)
   service.take_turn(driver.client)
@@ -162,7 +174,7 @@ local function read_one(self, entry)
       return to_end(self, entry, seen)
     end
     if seen.changed then self:wake_step(entry) end
-    if seen.soon then entry.interval = nil end -- what it has cost is derived from when it was seen to end
+    if seen.soon or believes_hint(entry) then entry.interval = nil end -- its cost is derived from when its end was seen
     return watch.later(self, entry, now)
   end
   if driver.is_answer and driver.is_answer(seen) then
@@ -212,6 +224,7 @@ local function apply(self, name, row, ended, now)
     entry.failing_since, entry.told, entry.missing_since, entry.listed_at = nil, nil, nil, now
     watch.later(self, entry, now)
   else
+    entry.hinted = row.status ~= "working"
     ended[#ended + 1] = entry
   end
   return true

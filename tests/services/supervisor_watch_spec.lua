@@ -114,6 +114,55 @@ describe("a running job", function()
     assert.equal("true\ttrue\n", out)
   end)
 
+  it("that the list calls ended and its status does not, yet, is looked at again soon", function()
+    local out = play([[
+      local at = require "perigee.core.task".now
+      local ids, listed, lied, longest = {}, {}, {}, 0
+      for i = 1, 60 do ids[i] = submit { name = "job " .. i } end
+      local handle = world.world.handle
+      world.world.handle = function(self, request, now)
+        local answer = handle(self, request, now)
+        local ok, page = pcall(json.decode, answer.body)
+        for _, row in ipairs(ok and page.content or {}) do
+          if row.workStatus == 2 then listed[row.jobName] = true end
+        end
+        local id = request.path:find "job_status" and request.body:match "ai[%w-]+"
+        if lied[id] then
+          longest, lied[id] = math.max(longest, at() - lied[id]), false
+        elseif listed[id] and lied[id] == nil then
+          lied[id] = at()
+          return { status = 200, headers = {}, body = '{"status":"working"}' }
+        end
+        return answer
+      end
+      for _, id in ipairs(ids) do wait(id) end
+      print(longest > 0, longest < 30)
+    ]], {speed = "0.2"})
+
+    assert.equal("true\ttrue\n", out)
+  end)
+
+  it("whose status could not be read once is looked at again soon, and then as seldom as before", function()
+    local out = play([[
+      local id, reads, broken = submit {}, {}, nil
+      local at = require "perigee.core.task".now
+      world.before = function(request)
+        if request.path:find "job_status" then reads[#reads + 1] = at() end
+      end
+      sleep(400)
+      local handle = world.world.handle
+      world.world.handle = function(self, request, now)
+        if broken or not request.path:find "job_status" then return handle(self, request, now) end
+        broken = #reads
+        return { status = 200, headers = {}, body = "<html>" }
+      end
+      sleep(400)
+      print(reads[broken] - reads[broken - 1] > 40, reads[broken + 1] - reads[broken] < 10, reads[#reads] - reads[#reads - 1] > 40)
+    ]], {faults = "sxwl.create_job:never"})
+
+    assert.equal("true\ttrue\ttrue\n", out)
+  end)
+
   it("that the service has forgotten is failed after ten minutes, not before", function()
     local out = play([[
       local id = submit {}
