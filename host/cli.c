@@ -242,6 +242,7 @@ static int parse_words(struct cli *cli, int argc, char **argv, int at, struct bu
 static int check_script_word(const struct cli *cli, struct buf *message)
 {
     if (cli->help || cli_has(cli, "execute")) return 0;
+    if (cli->arg_count == 0 && cli->command->script_optional) return 0;
     if (cli->arg_count == 0) {
         buf_printf(message, "%s: no script given; a file, - for standard input, or -e CODE",
                    cli->command->name);

@@ -54,6 +54,31 @@ static const struct cli_option run_options[] = {
     {0},
 };
 
+static const struct cli_option repl_options[] = {
+    {"emulator", 0, CLI_FLAG, NULL, NULL,
+     "start an emulator of both services and point the clients at it: no account, no cost"},
+    {"yes", 'y', CLI_FLAG, NULL, NULL, "paid calls go without being asked about; budgets and max_cost still hold"},
+    {"attach", 0, CLI_FLAG, NULL, NULL, "open a console in the running daemon of the state directory"},
+    {"write", 0, CLI_FLAG, NULL, NULL, "attach: let the console change things, too"},
+    {"no-history", 0, CLI_FLAG, NULL, NULL, "neither read nor keep the history of lines"},
+    {"budget", 0, CLI_TEXT, "AMOUNT", NULL, "most the session may spend, such as '5 CCD' or '5 CCD, 20 CNY'"},
+    {"require-budget", 0, CLI_FLAG, NULL, NULL, "refuse paid calls that no budget and no max_cost bounds"},
+    {"unknown-after", 0, CLI_DURATION, "DURATION", NULL,
+     "when money of a paid call whose outcome is unknown counts as spent (default: 24h)"},
+    {"listen", 0, CLI_ADDRESS, "HOST:PORT", NULL, "where the receiver of callbacks listens"},
+    {"public-url", 0, CLI_URL, "URL", NULL, "how services reach that receiver from outside"},
+    {"state", 0, CLI_TEXT, "DIR", NULL,
+     "where jobs, budgets, stored values and the history are kept; ':memory:' keeps nothing (default: "
+     "~/.local/state/perigee, :memory: with --emulator)"},
+    {"max-memory", 0, CLI_SIZE, "SIZE", NULL, "most memory the session may use, such as 512M"},
+    {"max-step", 0, CLI_DURATION, "DURATION", NULL,
+     "longest a line may compute without waiting (default: 10s)"},
+    {"env-file", 0, CLI_TEXT, "FILE", NULL, "read variables from FILE (NAME=value lines)"},
+    {"no-progress", 0, CLI_FLAG, NULL, NULL, "no progress bars and no progress lines"},
+    COMMON_OPTIONS,
+    {0},
+};
+
 static const struct cli_option emulator_options[] = {
     {"listen", 0, CLI_ADDRESS, "HOST:PORT", NULL,
      "where it listens (default: 127.0.0.1:8420; port 0 takes a free one)"},
@@ -284,6 +309,18 @@ const struct cli_command cli_commands[] = {
      .options = control_options,
      .least_words = 0,
      .most_words = 0},
+    {.name = "repl",
+     .usage = "[options] [FILE [args…]]",
+     .summary = "type Lua at a prompt, and see what comes of it",
+     .text =
+         "FILE is a Lua script that is run first; its names stay.  At the prompt :help lists the commands.\n"
+         "Without a terminal what stands on standard input is run, statement after statement, up to the first "
+         "error.\n\n"
+         "Exit codes: 0 the session was ended; without a terminal those of `perigee run`.",
+     .options = repl_options,
+     .configurable = true,
+     .takes_script = true,
+     .script_optional = true},
     {.name = "resume",
      .usage = "[options] POLICY",
      .summary = "wake a policy that was paused",

@@ -1,0 +1,3 @@
+-- perigee.command_repl: `perigee repl`.  -- internal
+
+return require "perigee.repl"
