@@ -40,6 +40,7 @@ end
 local function quote(text, state)
   local rest = ""
   if state and #text > state.bytes then
+    state.cut = true
     rest = ("… (%d bytes)"):format(#text)
     text = cut(text, state.bytes)
   end
@@ -133,7 +134,10 @@ local function entries(value, state, depth)
   end
   sort_tail(out, length + #keys, unordered)
   local more = length + #keys - #out
-  if more > 0 then out[#out + 1] = ("… %d more"):format(more) end
+  if more > 0 then
+    state.cut = true
+    out[#out + 1] = ("… %d more"):format(more)
+  end
   return out
 end
 
@@ -155,7 +159,10 @@ local function render_table(value, state, depth, used)
   if state.open[value] then return "<cycle>" end
   if own_text(value) then return opaque(value) end
   local prefix = errors.is(value) and "error " or json.is_array(value) and next(value) == nil and "json.array " or ""
-  if depth > state.depth then return prefix .. (next(value) == nil and "{}" or "{…}") end
+  if depth > state.depth then
+    state.cut = state.cut or next(value) ~= nil
+    return prefix .. (next(value) == nil and "{}" or "{…}")
+  end
   state.open[value] = true
   local parts = entries(value, state, depth + 1)
   state.open[value] = nil
@@ -163,6 +170,8 @@ local function render_table(value, state, depth, used)
 end
 
 function render(value, state, depth, used)
+  local own = state.words and state.words(value)
+  if own then return own end
   if type(value) == "table" then return render_table(value, state, depth, used) end
   return scalar(value, state)
 end
@@ -185,6 +194,14 @@ end
 --- The value as text. Options: depth of tables, width in cells, items of one table, bytes of one string.
 function inspect.text(value, options)
   return render(value, read_options(options), 1)
+end
+
+--- The same for the prompt: the text, and whether something of the value was left out.  own_words(value) gives the text of
+--- a value that is shown in words of its own, safe for a terminal, or nil.
+function inspect._render(value, options, own_words)
+  local state = read_options(options)
+  state.words = own_words
+  return render(value, state, 1), state.cut or false
 end
 
 return setmetatable(inspect, {

@@ -119,7 +119,8 @@ local function where(err)
 end
 
 -- Frames of the program's own start, and of raising itself, are of no use to the author of a script.
-local useless = { "perigee/scripts/lib/run%.lua", "^%s*%[C%]: in %?$", "^%s*%(%.%.%.tail calls%.%.%.%)$", "%[C%]: in function 'error'$",
+local useless = { "perigee/scripts/lib/run%.lua", "perigee/scripts/lib/repl[_%l]*%.lua", "^%s*%[C%]: in %?$",
+  "^%s*%(%.%.%.tail calls%.%.%.%)$", "%[C%]: in function 'error'$",
   "%[C%]: in method 'wait'$", "%[C%]: in metamethod 'close'$" }
 
 -- Frames inside the program: of use only where no frame of the script is left.
@@ -177,6 +178,22 @@ local function frames(traceback, origin)
   return table.move(last, 1, #last, #first + 1, first)
 end
 
+--- For the prompt, which has sentences of its own on the rest: {where=, money=, todo=}, as far as there is something to
+--- say; money is that of the one call.
+function report.parts(err)
+  return {
+    where = where(err),
+    money = call_money(err),
+    todo = err.hint or (err.outcome == "unknown" and (unpaid(err) and unpaid_advice or unknown_advice))
+      or advice_by_code[err.code] or advice[err.kind],
+  }
+end
+
+--- The lines of a traceback that are of use to whoever wrote the script, escaped; {} if there are none.
+function report.frames(traceback, origin)
+  return frames(traceback, origin)
+end
+
 -- Kinds whose advice is for whoever runs a command, not for the author of a script.
 local FOR_COMMANDS <const> = { auth = true, tls = true, funds = true }
 
@@ -196,12 +213,12 @@ function report.render(err, context)
   local lines = {}
   if errors.is(err) then
     lines[1] = escape(("perigee: %s: %s"):format(err.kind, err.message))
-    paragraph(lines, "where", where(err))
-    local call = call_money(err)
+    local parts = report.parts(err)
+    paragraph(lines, "where", parts.where)
+    local call = parts.money
     local money = not context.command and run_money(context)
     paragraph(lines, "money", call and money and call .. "\n" .. money or call or money)
-    paragraph(lines, "do", err.hint or (err.outcome == "unknown" and (unpaid(err) and unpaid_advice or unknown_advice))
-      or advice_by_code[err.code] or advice[err.kind])
+    paragraph(lines, "do", parts.todo)
   else
     lines[1] = escape("perigee: " .. plain_message(err))
     paragraph(lines, "money", run_money(context))
