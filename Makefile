@@ -26,7 +26,7 @@ endif
 
 # ---- What is linked: Debian packages, found with pkg-config ----------------------------------------------
 PKGS     := lua5.4 libuv libcurl libmicrohttpd nettle sqlite3
-DEBS     := gcc libc6-dev make pkg-config liblua5.4-dev libuv1-dev libcurl4-openssl-dev libmicrohttpd-dev nettle-dev libsqlite3-dev lua-cjson lua-busted curl ca-certificates
+DEBS     := gcc libc6-dev make pkg-config liblua5.4-dev libuv1-dev libcurl4-openssl-dev libmicrohttpd-dev nettle-dev libsqlite3-dev lua-cjson lua-busted tmux curl ca-certificates
 DEV_DEBS := lua-check clang clang-format libclang-rt-14-dev valgrind nginx-light systemd
 
 # ---- Floors: a file includes only from floors below it, or from earlier in its own list ------------------

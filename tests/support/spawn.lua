@@ -11,7 +11,8 @@ local function is_setting(name)
     or name:find "^LC_" or name == "LANG"
 end
 
-local function environment(changes)
+--- The list "NAME=value" of a child: without settings of the person, with the changes (false takes one away).
+function spawn.environment(changes)
   local list = { "TERM=xterm" }
   for name, value in pairs(proc.environ()) do
     if not is_setting(name) and name ~= "TERM" and (changes or {})[name] == nil then
@@ -30,7 +31,7 @@ local function options_of(args, options)
   for name, value in pairs(options or {}) do
     all[name] = value
   end
-  all.env = environment(all.env)
+  all.env = spawn.environment(all.env)
   return all
 end
 
