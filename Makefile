@@ -41,6 +41,8 @@ ENGINE_SRC  := $(call present,$(FLOOR0) $(FLOOR1) $(FLOOR2))
 LUA_SRC     := $(call present,$(FLOOR3)) $(wildcard bindings/*.c)
 PROGRAM_SRC := $(call present,$(FLOOR5))
 ALL_SRC     := $(ENGINE_SRC) $(LUA_SRC) $(PROGRAM_SRC)
+# What `?x` at the prompt reads; pages for those who change perigee stay outside.
+EMBED_TEXT  := $(sort $(filter-out $(addprefix docs/,benchmarks.md design.md status.md),$(wildcard docs/*.md)) $(wildcard scripts/stubs/perigee/*.lua))
 EMBED_LUA   := $(sort $(wildcard scripts/lib/*.lua scripts/emulator/*.lua scripts/policies/*.lua))
 
 # ---- Flags ------------------------------------------------------------------------------------------------
@@ -79,7 +81,7 @@ endif
 # A stamp is touched only when what it records changes: compiler and flags; the list of embedded files; the
 # list of objects (a file that is taken away changes neither of the others).
 RECORD_flags    = $(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL)
-RECORD_embedded = $(EMBED_LUA)
+RECORD_embedded = $(EMBED_LUA) $(EMBED_TEXT)
 RECORD_objects  = $(ALL_SRC)
 print_record = printf '%s\n' '$(subst ','\'',$(RECORD_$(1)))'
 record = $(shell mkdir -p $(BUILD); $(print_record) | cmp -s - $(BUILD)/$(1).stamp || $(print_record) > $(BUILD)/$(1).stamp)
@@ -101,14 +103,17 @@ $(BUILD)/%.o: %.c $(BUILD)/flags.stamp
 	$(SAY) "  CC      $@"
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
-# ---- Lua that travels inside the program ------------------------------------------------------------------
-$(BUILD)/embedded.c: $(EMBED_LUA) scripts/embed.awk $(BUILD)/embedded.stamp
+# ---- Lua and manual that travel inside the program ----------------------------------------------------------
+$(BUILD)/embedded.c: $(EMBED_LUA)
+$(BUILD)/embedded_text.c: $(EMBED_TEXT)
+$(BUILD)/embedded.c $(BUILD)/embedded_text.c: scripts/embed.awk $(BUILD)/embedded.stamp
 	$(SAY) "  EMBED   $@"
-	$(Q)LC_ALL=C awk -f scripts/embed.awk $(EMBED_LUA) > $@
-$(BUILD)/embedded.o: $(BUILD)/embedded.c $(BUILD)/flags.stamp
+	$(Q)LC_ALL=C awk -v table=$(if $(findstring _text,$@),embedded_texts,embedded_files) -f scripts/embed.awk $(filter-out %.awk %.stamp,$^) > $@
+EMBEDDED := $(BUILD)/embedded.o $(BUILD)/embedded_text.o
+$(EMBEDDED): %.o: %.c $(BUILD)/flags.stamp
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
-PROGRAM_OBJ := $(call OBJ,$(ALL_SRC)) $(BUILD)/embedded.o
+PROGRAM_OBJ := $(call OBJ,$(ALL_SRC)) $(EMBEDDED)
 $(PROGRAM): $(PROGRAM_OBJ) $(BUILD)/objects.stamp
 	$(SAY) "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(PROGRAM_OBJ) $(PKG_LIBS) -lm
@@ -122,7 +127,7 @@ deps-dev: ## the same, with what lint, fuzzing and benchmarks need
 
 # ---- Tests: each C test links floors 0 to 2 only; test_lua_*.c the Lua floors as well -----------------------
 C_TESTS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
-$(BUILD)/tests/test_lua_%: $(BUILD)/tests/c/test_lua_%.o $(call OBJ,$(ENGINE_SRC) $(LUA_SRC)) $(BUILD)/embedded.o
+$(BUILD)/tests/test_lua_%: $(BUILD)/tests/c/test_lua_%.o $(call OBJ,$(ENGINE_SRC) $(LUA_SRC)) $(EMBEDDED)
 	@mkdir -p $(@D)
 	$(SAY) "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lm
@@ -163,7 +168,7 @@ demo: deps ## install what is missing, build, run the guided tour against the em
 # ---- Fuzzing: libFuzzer targets over floors 0 to 2; fuzz_lua_*.c over the Lua floors as well -----------------
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_LINK = $(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS) -lm
-$(BUILD)/fuzz/fuzz_lua_%: $(BUILD)/tests/fuzz/fuzz_lua_%.o $(call OBJ,$(ENGINE_SRC) $(LUA_SRC)) $(BUILD)/embedded.o
+$(BUILD)/fuzz/fuzz_lua_%: $(BUILD)/tests/fuzz/fuzz_lua_%.o $(call OBJ,$(ENGINE_SRC) $(LUA_SRC)) $(EMBEDDED)
 	@mkdir -p $(@D)
 	$(SAY) "  LINK    $@"
 	$(Q)$(FUZZ_LINK)
@@ -192,7 +197,7 @@ lint: deps-dev ## every check of tests/lint, over sources, headers, symbols and 
 	$(Q)$(MAKE) --no-print-directory MODE=debug all
 	$(Q)LINT_CFLAGS='-std=c11 -D_GNU_SOURCE -I. $(PKG_CFLAGS)' LINT_PROGRAM=build/debug/perigee tests/lint/run .
 # All objects, tests and fuzz targets included: what `lint` compiles with each compiler to see its warnings.
-lint-objects: $(call OBJ,$(filter %.c,$(ALL_SRC) $(C_FILES))) $(BUILD)/embedded.o
+lint-objects: $(call OBJ,$(filter %.c,$(ALL_SRC) $(C_FILES))) $(EMBEDDED)
 format: ## apply .clang-format to all C files
 	clang-format -i $(C_FILES)
 compdb: ## write build/compile_commands.json for clangd and other tools

@@ -14,6 +14,7 @@ const luaL_Reg binding_modules[] = {
     {"perigee.core.lock", luaopen_perigee_core_lock},
     {"perigee.core.log", luaopen_perigee_core_log},
     {"perigee.core.local", luaopen_perigee_core_local},
+    {"perigee.core.manual", luaopen_perigee_core_manual},
     {"perigee.core.metrics", luaopen_perigee_core_metrics},
     {"perigee.core.ops", luaopen_perigee_core_ops},
     {"perigee.core.proc", luaopen_perigee_core_proc},

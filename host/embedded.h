@@ -1,4 +1,4 @@
-/* embedded.h - the Lua files that travel inside the program, made at build by scripts/embed.awk. */
+/* embedded.h - the files that travel inside the program, made at build by scripts/embed.awk. */
 #ifndef PERIGEE_EMBEDDED_H
 #define PERIGEE_EMBEDDED_H
 
@@ -10,7 +10,7 @@ struct embedded_file {
     size_t len;
 };
 
-/* Ends with an entry whose path is NULL. */
-extern const struct embedded_file embedded_files[];
+/* Lua that is run, and text that is shown: pages of docs/, editor stubs. Each ends with an entry whose path is NULL. */
+extern const struct embedded_file embedded_files[], embedded_texts[];
 
 #endif

@@ -1,4 +1,4 @@
-# embed.awk - turns Lua files into one C table: `const struct embedded_file embedded_files[]`.
+# embed.awk - turns text files into one C table: `const struct embedded_file TABLE[]`, with -v table=TABLE.
 # Run with LC_ALL=C, so that a character is a byte; each source line becomes one string literal.
 function quote(s,    out, i, c) { # by character: what a backslash means in gsub differs between awks
   for (i = 1; i <= length(s); i++) {
@@ -18,7 +18,7 @@ FNR == 1 {
 { printf "\n    \"%s\\n\"", quote($0) }
 END {
   if (n) print ";"
-  print "\nconst struct embedded_file embedded_files[] = {"
+  print "\nconst struct embedded_file " table "[] = {"
   for (i = 1; i <= n; i++) printf "    {\"%s\", file_%d, sizeof file_%d - 1},\n", name[i], i, i
   print "    {0, 0, 0},\n};"
 }

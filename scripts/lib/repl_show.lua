@@ -7,14 +7,12 @@
 
 local amount = require "perigee.amount"
 local errors = require "perigee.error"
+local functions = require "perigee.repl_functions"
 local inspect = require "perigee.inspect"
 local json = require "perigee.json"
 local paint = require "perigee.repl_paint"
 local secret = require "perigee.core.secret"
 local term = require "perigee.core.term"
-
--- Scripts may change this table.
-local getinfo, getlocal = debug.getinfo, debug.getlocal
 
 local show = {}
 
@@ -31,38 +29,11 @@ local FIRST <const> = { "id", "job_id", "jobID", "jobId", "infer_id", "name", "j
 local RANK <const> = {}
 for i, name in ipairs(FIRST) do RANK[name] = i end
 
--- ---- names of functions and modules ---------------------------------------------------------------------------------
-
--- The public name of a function or module: "task.map", "string.format"; nil if it has none.
-local function public_name(value)
-  local best
-  for module, members in pairs(package.loaded) do
-    local short = type(module) == "string" and (module:match "^perigee%.([%l_]+)$" or not module:find "[%./]" and module)
-    if short and type(members) == "table" then
-      local found = members == value and short
-      for key, member in next, members do
-        if member == value and type(key) == "string" and not key:find "^_" then found = short .. "." .. key end
-      end
-      found = found and found:gsub("^_G%.", "")
-      if found and found ~= "_G" and (not best or #found < #best or #found == #best and found < best) then best = found end
-    end
-  end
-  return best
-end
-
--- What is between the parentheses of a function written in Lua; "…" for one of C.
-local function parameters(f)
-  local info = getinfo(f, "uS")
-  if info.what == "C" then return "…" end
-  local names = {}
-  for i = 1, info.nparams do names[i] = getlocal(f, i) end
-  if info.isvararg then names[#names + 1] = "..." end
-  return table.concat(names, ", "), info
-end
+-- ---- functions ----------------------------------------------------------------------------------------------------
 
 local function function_text(f)
-  local list, info = parameters(f)
-  local name = public_name(f)
+  local name = functions.name(f)
+  local list, info = functions.parameters(f, name)
   local text = ("function%s(%s)"):format(name and " " .. name or "", list)
   if not name and info and info.source:sub(1, 1) ~= "@" then text = ("%s, %s:%d"):format(text, info.short_src, info.linedefined) end
   return term.escape(text)
@@ -246,7 +217,7 @@ local function module_text(value, name, context)
   local list = {}
   for key, member in next, value do
     if type(key) == "string" and not key:find "^_" then
-      list[#list + 1] = type(member) == "function" and ("%s(%s)"):format(key, (parameters(member))) or key
+      list[#list + 1] = type(member) == "function" and ("%s(%s)"):format(key, (functions.parameters(member, name .. "." .. key))) or key
     end
   end
   table.sort(list)
@@ -284,7 +255,7 @@ local function answer(value, context)
   end
   local counts = keys_of_rows(value)
   if counts then return rows_as_columns(value, counts, context) end
-  local module = type(value) == "table" and public_name(value)
+  local module = type(value) == "table" and functions.name(value)
   if module and not module:find(".", 1, true) then return module_text(value, module, context) end
   return inspect._render(value, options_for(context), words)
 end

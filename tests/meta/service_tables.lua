@@ -3,6 +3,7 @@
 -- Run by `make docs`, it rewrites them; service_docs_spec.lua fails where they differ.  In docs/<service>.md the part
 -- is between <!-- operations --> and <!-- end of operations -->, in the stubs between two lines of dashes that say so.
 local core = require "perigee.core.ops"
+local own = require "perigee.service_options"
 
 local tables = {}
 
@@ -63,6 +64,25 @@ local function operation_text(operation)
   return table.concat(lines, "\n")
 end
 
+-- The options of all calls with what they mean.
+local function options_text(all)
+  local seen, names = {}, {}
+  for _, list in ipairs { all.operations, all.compounds } do
+    for _, call in ipairs(list) do
+      for _, option in ipairs(call.options) do
+        if not seen[option] then names[#names + 1] = option end
+        seen[option] = true
+      end
+    end
+  end
+  table.sort(names)
+  local lines = { "\n### Options of calls\n", "| option | type | meaning |", "|---|---|---|" }
+  for _, name in ipairs(names) do
+    lines[#lines + 1] = ("| `%s` | %s | %s |"):format(name, escape((own[name].type:gsub("perigee%.", ""))), escape(own[name].doc))
+  end
+  return table.concat(lines, "\n")
+end
+
 --- The field tables of a service's page.
 function tables.markdown(service)
   local all = core.describe(service)
@@ -74,20 +94,13 @@ function tables.markdown(service)
     parts[#parts] = parts[#parts] .. ("\n| `%s` | %s | `%s` | `%s` |"):format(c.name, c.doc, table.concat(c.parts, "`, `"),
       table.concat(c.options, "` `"))
   end
+  parts[#parts + 1] = options_text(all)
   return table.concat(parts, "\n") .. "\n"
 end
 
 local LUA_TYPE <const> = {
   integer = "integer|string", number = "number|string", ["string of digits"] = "integer|string", string = "string",
   path = "string|perigee.deai.file", URL = "string", ["table of names"] = "table<string, string|number|boolean>",
-}
-
-local OPTION_TYPE <const> = {
-  max_cost = "perigee.money", max_cost_per_attempt = "perigee.money", budget = "perigee.budget|perigee.budget[]",
-  timeout = "perigee.duration", progress = "fun(sent: integer, total: integer)", wait = "boolean",
-  on_start = "fun(started: table)", on_status = "fun(status: string)", probe = "fun(client: table, jobID: string): any",
-  file = "string|perigee.deai.file", on_cancel = '"stop"|"leave"', callback = "boolean",
-  retry = "perigee.retry|perigee.retry.options",
 }
 
 local function stub_fields(lines, operation, seen)
@@ -105,7 +118,7 @@ local function stub_class(service, name, operations, options)
   local lines, seen = { ("---@class perigee.%s.%s"):format(service, name) }, {}
   for _, operation in ipairs(operations) do stub_fields(lines, operation, seen) end
   for _, option in ipairs(options) do
-    lines[#lines + 1] = ("---@field %s? %s"):format(option, OPTION_TYPE[option])
+    lines[#lines + 1] = ("---@field %s? %s %s"):format(option, own[option].type, own[option].doc)
   end
   return table.concat(lines, "\n") .. "\n"
 end

@@ -12,8 +12,8 @@
 ---@field scale_ratio? integer|string divisor of the pixel values
 ---@field category integer|string classes
 ---@field channel? integer|string colour channels
----@field timeout? perigee.duration
----@field progress? fun(sent: integer, total: integer)
+---@field timeout? perigee.duration of the exchange; of the wait, where the call waits
+---@field progress? fun(sent: integer, total: integer) called as bytes of a file go out
 
 ---@class perigee.deai.estimate_lstm
 ---@field model "LSTM" "LSTM"
@@ -26,30 +26,30 @@
 ---@field shift? integer|string steps between window and prediction
 ---@field sequence_stride? integer|string steps between windows
 ---@field sampling_rate? integer|string steps between samples
----@field timeout? perigee.duration
----@field progress? fun(sent: integer, total: integer)
+---@field timeout? perigee.duration of the exchange; of the wait, where the call waits
+---@field progress? fun(sent: integer, total: integer) called as bytes of a file go out
 
 ---@class perigee.deai.create_job
 ---@field jobName string name of the training job
 ---@field computation? string kind of computation
 ---@field batchSize? integer|string samples in a batch
----@field max_cost? perigee.money
----@field max_cost_per_attempt? perigee.money
----@field budget? perigee.budget|perigee.budget[]
----@field timeout? perigee.duration
+---@field max_cost? perigee.money the most that all attempts of the call may cost; what is dearer is denied, and nothing is sent
+---@field max_cost_per_attempt? perigee.money the same for each attempt
+---@field budget? perigee.budget|perigee.budget[] a budget, or a list, that the call counts against, beside the client's
+---@field timeout? perigee.duration of the exchange; of the wait, where the call waits
 
 ---@class perigee.deai.estimate_inference
 ---@field data_path string|perigee.deai.file the data to run on
 ---@field jobID string the job, a string of up to 78 digits
----@field timeout? perigee.duration
----@field progress? fun(sent: integer, total: integer)
+---@field timeout? perigee.duration of the exchange; of the wait, where the call waits
+---@field progress? fun(sent: integer, total: integer) called as bytes of a file go out
 
 ---@class perigee.deai.start_inference
 ---@field jobID string the job, a string of up to 78 digits
----@field max_cost? perigee.money
----@field max_cost_per_attempt? perigee.money
----@field budget? perigee.budget|perigee.budget[]
----@field timeout? perigee.duration
+---@field max_cost? perigee.money the most that all attempts of the call may cost; what is dearer is denied, and nothing is sent
+---@field max_cost_per_attempt? perigee.money the same for each attempt
+---@field budget? perigee.budget|perigee.budget[] a budget, or a list, that the call counts against, beside the client's
+---@field timeout? perigee.duration of the exchange; of the wait, where the call waits
 
 ---@class perigee.deai.train_cnn
 ---@field model "CNN" "CNN"
@@ -63,14 +63,14 @@
 ---@field channel? integer|string colour channels
 ---@field computation? string kind of computation
 ---@field batchSize? integer|string samples in a batch
----@field max_cost? perigee.money
----@field max_cost_per_attempt? perigee.money
----@field budget? perigee.budget|perigee.budget[]
----@field timeout? perigee.duration
----@field wait? boolean
----@field on_start? fun(started: table)
----@field progress? fun(sent: integer, total: integer)
----@field probe? fun(client: table, jobID: string): any
+---@field max_cost? perigee.money the most that all attempts of the call may cost; what is dearer is denied, and nothing is sent
+---@field max_cost_per_attempt? perigee.money the same for each attempt
+---@field budget? perigee.budget|perigee.budget[] a budget, or a list, that the call counts against, beside the client's
+---@field timeout? perigee.duration of the exchange; of the wait, where the call waits
+---@field wait? boolean whether to wait for the end; by default infer does, train does not
+---@field on_start? fun(started: table) called with the ids once the call is made, before the wait
+---@field progress? fun(sent: integer, total: integer) called as bytes of a file go out
+---@field probe? fun(client: table, jobID: string): any finds out whether the job is trained, in place of our own ways
 
 ---@class perigee.deai.train_lstm
 ---@field model "LSTM" "LSTM"
@@ -85,26 +85,26 @@
 ---@field sampling_rate? integer|string steps between samples
 ---@field computation? string kind of computation
 ---@field batchSize? integer|string samples in a batch
----@field max_cost? perigee.money
----@field max_cost_per_attempt? perigee.money
----@field budget? perigee.budget|perigee.budget[]
----@field timeout? perigee.duration
----@field wait? boolean
----@field on_start? fun(started: table)
----@field progress? fun(sent: integer, total: integer)
----@field probe? fun(client: table, jobID: string): any
+---@field max_cost? perigee.money the most that all attempts of the call may cost; what is dearer is denied, and nothing is sent
+---@field max_cost_per_attempt? perigee.money the same for each attempt
+---@field budget? perigee.budget|perigee.budget[] a budget, or a list, that the call counts against, beside the client's
+---@field timeout? perigee.duration of the exchange; of the wait, where the call waits
+---@field wait? boolean whether to wait for the end; by default infer does, train does not
+---@field on_start? fun(started: table) called with the ids once the call is made, before the wait
+---@field progress? fun(sent: integer, total: integer) called as bytes of a file go out
+---@field probe? fun(client: table, jobID: string): any finds out whether the job is trained, in place of our own ways
 
 ---@class perigee.deai.infer
 ---@field data_path string|perigee.deai.file the data to run on
 ---@field jobID string the job, a string of up to 78 digits
----@field file? string|perigee.deai.file
----@field max_cost? perigee.money
----@field max_cost_per_attempt? perigee.money
----@field budget? perigee.budget|perigee.budget[]
----@field timeout? perigee.duration
----@field wait? boolean
----@field on_start? fun(started: table)
----@field progress? fun(sent: integer, total: integer)
+---@field file? string|perigee.deai.file a local file to upload and run on, in place of data_path
+---@field max_cost? perigee.money the most that all attempts of the call may cost; what is dearer is denied, and nothing is sent
+---@field max_cost_per_attempt? perigee.money the same for each attempt
+---@field budget? perigee.budget|perigee.budget[] a budget, or a list, that the call counts against, beside the client's
+---@field timeout? perigee.duration of the exchange; of the wait, where the call waits
+---@field wait? boolean whether to wait for the end; by default infer does, train does not
+---@field on_start? fun(started: table) called with the ids once the call is made, before the wait
+---@field progress? fun(sent: integer, total: integer) called as bytes of a file go out
 
 -- ---- end ----
 
