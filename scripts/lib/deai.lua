@@ -14,6 +14,7 @@ local service = require "perigee.service"
 local deai = {}
 local Client = { __name = "perigee.deai.client" }
 Client.__index = Client
+deai._methods = Client -- for the prompt, which names them before there is a client
 
 local CLIENT_OPTIONS <const> = { "email", "password", "base_url", "budget", "timeout", "status_rate", "draft_rest",
   "check_balance", "transport" }

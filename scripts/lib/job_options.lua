@@ -24,6 +24,9 @@ local function invalid(where, message, ...)
   errors.invalid(where .. ": " .. message:format(...))
 end
 
+--- The fields of jobs.submit.
+job_options.FIELDS = FIELDS
+
 --- True for a field of jobs.submit.
 function job_options.known(name)
   for _, field in ipairs(FIELDS) do

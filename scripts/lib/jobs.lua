@@ -25,6 +25,7 @@ local FILTERS <const> = { "state", "active", "service", "policy", "name", "since
 
 local Job = { __name = "perigee.job" }
 Job.__index = Job
+jobs._methods = Job -- for the prompt
 
 -- ---- job objects ------------------------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ function names.new()
       rawset(self, name, value)
       return value
     end,
+    unmade = { modules = names.modules, clients = names.clients }, -- what completion may name without making it
   })
 end
 

@@ -77,6 +77,7 @@ end
 function repl_session.new(options)
   local session = setmetatable({
     names = options.names or {},
+    script = options.locals,
     commands = options.commands,
     ask = options.ask,
     say = options.say or function() end,

@@ -15,6 +15,7 @@ local service = require "perigee.service"
 local sxwl = {}
 local Client = { __name = "perigee.sxwl.client" }
 Client.__index = Client
+sxwl._methods = Client -- for the prompt, which names them before there is a client
 
 local CLIENT_OPTIONS <const> = { "token", "base_url", "prices", "budget", "timeout", "status_rate", "callbacks",
   "transport" }
