@@ -85,6 +85,14 @@ static int l_cancelled(lua_State *L)
     return 1;
 }
 
+/* interruptible(): from now on Ctrl-C may end a step of the current task that goes on computing */
+static int l_interruptible(lua_State *L)
+{
+    check_current(L, "interruptible");
+    sched_mark_interruptible(vm_sched(vm_of(L)));
+    return 0;
+}
+
 /* ---- sleep --------------------------------------------------------------------------------------------- */
 
 struct sleep_op {
@@ -271,6 +279,7 @@ int luaopen_perigee_core_task(lua_State *L)
                                          {"detach", l_detach},
                                          {"current", l_current},
                                          {"cancelled", l_cancelled},
+                                         {"interruptible", l_interruptible},
                                          {"sleep", l_sleep},
                                          {"scope", l_scope},
                                          {"shield_enter", l_shield_enter},

@@ -2,61 +2,24 @@
  *
  *   run_command -> [emulator VM: run.emulate -> ready()] -> script VM: run.start -> run.finish -> drained
  *
- * Every step is a task of perigee.run; the done callbacks here start the next.  The first signal (or the
- * time-out) cancels the script's tasks, with grace for their clean-up; the second ends the process.
+ * Every step is a task of perigee.run; the done callbacks here start the next.  Signals are run_signals.c's.
  */
 #include "host/run.h"
 
 #include <lauxlib.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "host/clock.h"
 #include "host/log.h"
 #include "host/luax.h"
 #include "host/mem.h"
-#include "host/signals.h"
+#include "host/run_internal.h"
 #include "host/term.h"
-#include "host/timers.h"
 #include "host/vm.h"
 #include "host/vms.h"
 
-enum { GRACE_MS = 5000, DRAIN_MS = 5, REPORT_MEMORY = 64 * 1024 * 1024 };
-
-/* A task of the script that waits for the next signal; see l_next_signal. */
-struct signal_op {
-    struct op op;
-    struct run *run;
-};
-
-struct run {
-    struct loop *loop;
-    struct clock *clock;
-    struct sched *sched;
-    struct signals *signals;
-    const struct run_config *config;
-    struct vm *script;
-    struct vm *emulator; /* NULL unless asked for */
-    struct timer timeout;
-    struct timer drain;
-    int signum;                      /* of the first signal; 0 = none */
-    struct signal_op *signal_reader; /* NULL: nobody waits now */
-    uint64_t signals_seen;           /* bit n: signal n came and was not read; with takes_signals */
-    int exit_code;
-    uint64_t started_ms;
-    bool timed_out;
-    bool script_ended;  /* its report is being written */
-    bool takes_signals; /* the command reads them itself */
-    bool told_to_end;   /* it has been handed SIGINT or SIGTERM */
-};
-
-static struct run *run_of(lua_State *L)
-{
-    return lua_touserdata(L, lua_upvalueindex(1));
-}
+enum { DRAIN_MS = 5, REPORT_MEMORY = 64 * 1024 * 1024 };
 
 /* ---- what ends a run ---------------------------------------------------------------------------------- */
 
@@ -69,57 +32,18 @@ static int forced_exit(const struct run *run)
     return run->script ? vm_exit_code(run->script) : -1;
 }
 
-static void stop_script(struct run *run, const char *reason)
+void run_stop_script(struct run *run, const char *reason)
 {
-    if (run->script && !run->script_ended) vm_stop(run->script, reason, GRACE_MS);
+    if (run->script && !run->script_ended) vm_stop(run->script, reason, RUN_GRACE_MS);
     if (run->emulator && (run->script == NULL || vm_task_count(run->script) == 0))
-        vm_stop(run->emulator, reason, GRACE_MS);
-}
-
-static void say_interrupted(int signum)
-{
-    struct term *term = term_process();
-    if (signum != SIGINT || !term_is_tty(term, TERM_ERR) || term_is_quiet(term)) return;
-    static const char text[] = "perigee: interrupted, cleaning up; Ctrl-C again ends at once\n";
-    term_write(term, TERM_ERR, text, sizeof text - 1);
-}
-
-/* To the command that reads them; false for one that says again what it has been told already. */
-static bool hand_over(struct run *run, int signum)
-{
-    bool ends = signum == SIGINT || signum == SIGTERM;
-    if (ends && run->told_to_end) return false;
-    if (ends) run->told_to_end = true;
-    run->signals_seen |= (uint64_t)1 << signum;
-    if (run->signal_reader) op_complete(&run->signal_reader->op);
-    run->signal_reader = NULL;
-    return true;
-}
-
-static void on_signal_cb(void *ctx, int signum)
-{
-    struct run *run = ctx;
-    if (signum == SIGUSR1) {
-        sched_request_dump(run->sched);
-        return;
-    }
-    if (signum == SIGUSR2) log_reopen_file();
-    if (run->takes_signals && !run->script_ended && hand_over(run, signum)) return;
-    if (signum == SIGUSR2) return;
-    if (run->signum || run->told_to_end) {
-        term_leave();
-        _exit(RUN_SIGNAL + signum);
-    }
-    run->signum = signum;
-    say_interrupted(signum);
-    stop_script(run, signum == SIGINT ? "interrupted" : signum == SIGTERM ? "terminated" : "hung up");
+        vm_stop(run->emulator, reason, RUN_GRACE_MS);
 }
 
 static void on_timeout_cb(struct timer *timer)
 {
     struct run *run = LIST_ENTRY(timer, struct run, timeout);
     run->timed_out = true;
-    stop_script(run, "the run's time is up");
+    run_stop_script(run, "the run's time is up");
 }
 
 /* ---- steps -------------------------------------------------------------------------------------------- */
@@ -148,9 +72,9 @@ static void on_drain_cb(struct timer *timer)
 static void drain(struct run *run)
 {
     timer_stop(sched_timers(run->sched), &run->timeout);
-    vm_stop(run->script, "the run has ended", GRACE_MS);
-    if (run->emulator) vm_stop(run->emulator, "the run has ended", GRACE_MS);
-    vms_stop_all(run->sched, "the run has ended", GRACE_MS);
+    vm_stop(run->script, "the run has ended", RUN_GRACE_MS);
+    if (run->emulator) vm_stop(run->emulator, "the run has ended", RUN_GRACE_MS);
+    vms_stop_all(run->sched, "the run has ended", RUN_GRACE_MS);
     timer_start(sched_timers(run->sched), &run->drain, 0, on_drain_cb);
 }
 
@@ -193,7 +117,7 @@ static void on_script_done(void *ctx, lua_State *co, bool ok, int results, const
     lua_State *L = vm_state(run->script);
     run->script_ended = true;
     vm_set_memory_cap(run->script, vm_memory(run->script) + REPORT_MEMORY);
-    vm_stop(run->script, "the script has ended", GRACE_MS); /* what was detached */
+    vm_stop(run->script, "the script has ended", RUN_GRACE_MS); /* what was detached */
     lua_pushlightuserdata(L, run);
     lua_pushcclosure(L, l_start_finish, 1);
     lua_pushboolean(L, ok);
@@ -274,51 +198,6 @@ static int l_read_option(lua_State *L)
     return 2;
 }
 
-/* ---- signals that a command reads itself -------------------------------------------------------------- */
-
-static void signal_abort(struct op *op)
-{
-    ((struct signal_op *)op)->run->signal_reader = NULL;
-}
-
-/* SIGTERM and SIGINT first: what they end needs no reload. */
-static int signal_finish(lua_State *L, struct op *op)
-{
-    static const struct {
-        int number;
-        const char *name;
-    } order[] = {{SIGTERM, "TERM"}, {SIGINT, "INT"}, {SIGHUP, "HUP"}, {SIGUSR2, "USR2"}};
-    struct run *run = ((struct signal_op *)op)->run;
-    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
-        uint64_t bit = (uint64_t)1 << order[i].number;
-        if (!(run->signals_seen & bit)) continue;
-        run->signals_seen &= ~bit;
-        lua_pushstring(L, order[i].name);
-        return 1;
-    }
-    return 0;
-}
-
-/* Timed: a virtual clock does not wait for a signal that may never come. */
-static const struct op_type signal_type = {
-    .name = "next_signal", .timed = true, .abort = signal_abort, .finish = signal_finish};
-
-/* next_signal() -> "TERM", "INT", "HUP" or "USR2".  From the first call on these signals no longer end the
- * run; the second of TERM and INT still ends the process at once. */
-static int l_next_signal(lua_State *L)
-{
-    struct run *run = run_of(L);
-    if (run->signal_reader) return luaL_error(L, "next_signal: another task waits for it");
-    struct signal_op *op = op_new(L, &signal_type, sizeof *op);
-    op->run = run;
-    run->takes_signals = true;
-    if (run->signals_seen)
-        op_complete(&op->op);
-    else
-        run->signal_reader = op;
-    return op_park(L, &op->op);
-}
-
 /* note_stuck(path): where the watchdog leaves the name of a VM it cannot end alone. */
 static int l_note_stuck(lua_State *L)
 {
@@ -338,14 +217,15 @@ static void push_host(lua_State *L, struct run *run)
                                          {"set_step_limit", l_set_step_limit},
                                          {"elapsed", l_elapsed},
                                          {"read_option", l_read_option},
-                                         {"next_signal", l_next_signal},
-                                         {"note_stuck", l_note_stuck},
+                                                                                  {"note_stuck", l_note_stuck},
                                          {"ready", l_ready},
                                          {NULL, NULL}};
     const struct run_config *config = run->config;
     luaL_newlibtable(L, functions);
     lua_pushlightuserdata(L, run);
     luaL_setfuncs(L, functions, 1);
+    run_push_signals(L, run);
+    run_push_input(L, run);
     cli_push(L, config->cli);
     lua_setfield(L, -2, "options");
     cli_push_option_names(L);
@@ -424,7 +304,7 @@ static void on_emulator_done(void *ctx, lua_State *L, bool ok, int results, cons
     if (vm_task_count(run->script) == 0)
         drain(run); /* it ended before the script could start */
     else if (!run->script_ended)
-        vm_stop(run->script, "the emulator has ended", GRACE_MS);
+        vm_stop(run->script, "the emulator has ended", RUN_GRACE_MS);
 }
 
 static int l_start_emulator(lua_State *L)
@@ -491,7 +371,7 @@ struct run *run_new(uint64_t seed)
     log_set_time(log_time_ms, run->clock);
     run->started_ms = clock_now_ms(run->clock);
     run->sched = sched_new(run->loop, run->clock, seed);
-    run->signals = signals_start(run->loop, on_signal_cb, run);
+    run->signals = signals_start(run->loop, run_on_signal, run);
     return run;
 }
 
@@ -512,6 +392,7 @@ void run_free(struct run *run)
 {
     timer_stop(sched_timers(run->sched), &run->timeout);
     timer_stop(sched_timers(run->sched), &run->drain);
+    run_close_input(run);
     loop_reap(run->loop); /* children that were killed with the last tasks */
     signals_stop(run->signals);
     sched_free(run->sched);

@@ -21,6 +21,26 @@ static void on_signal_cb(uv_signal_t *handle, int signum)
     if (s->fn) s->fn(s->ctx, signum);
 }
 
+/* The handler of libuv, and what is called before it; one signal of a process. */
+static void (*volatile next_handler)(int);
+static void (*volatile also)(void);
+
+static void on_raw_signal(int signum)
+{
+    also();
+    next_handler(signum);
+}
+
+void signals_also_call(int signum, void (*fn)(void))
+{
+    struct sigaction action;
+    if (also != NULL || sigaction(signum, NULL, &action) != 0) return;
+    next_handler = action.sa_handler;
+    also = fn;
+    action.sa_handler = on_raw_signal;
+    sigaction(signum, &action, NULL);
+}
+
 static void on_close_cb(uv_handle_t *handle)
 {
     struct signals *s = handle->data;

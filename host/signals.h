@@ -16,6 +16,10 @@ typedef void (*signals_fn)(void *ctx, int signum);
 /* Watches SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2. */
 struct signals *signals_start(struct loop *loop, signals_fn fn, void *ctx);
 
+/* The signal also calls fn, in its handler: fn must be async-signal-safe, and may run on any thread.  For one
+ * signal of the process, between signals_start and signals_stop. */
+void signals_also_call(int signum, void (*fn)(void));
+
 /* Restores the default actions; memory goes when the loop has turned. s may be NULL. */
 void signals_stop(struct signals *s);
 

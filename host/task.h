@@ -112,6 +112,13 @@ size_t sched_vm_count(const struct sched *sched);
  * nowhere. */
 void sched_note_stuck(struct sched *sched, const char *path);
 
+/* The running task lets sched_interrupt_step end it. */
+void sched_mark_interruptible(struct sched *sched);
+
+/* Async-signal-safe: a task that was marked, and computes now, is ended unless its step is over soon; with an
+ * error of kind cancelled, code interrupted.  On another thread than the loop's it does nothing. */
+void sched_interrupt_step(void);
+
 /* The running task, or NULL outside of tasks. */
 struct task *sched_current(struct sched *sched);
 

@@ -121,6 +121,9 @@ static void explain_kill(struct task *t, struct err *e)
         err_set(e, ERR_LIMIT, "the task was ended: its VM \"%s\" is at its memory limit of %zu MB", vm->name,
                 vm->cap >> 20);
         err_set_code(e, "memory");
+    } else if (t->interrupted) {
+        err_set(e, ERR_CANCELLED, "the task was ended: it was interrupted while it computed");
+        err_set_code(e, "interrupted");
     } else if (task_active_cancel(t)) {
         err_set(e, ERR_LIMIT, "the task was ended: it went on after it was cancelled (%s)",
                 task_active_cancel(t)->reason);

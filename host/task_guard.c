@@ -43,6 +43,7 @@ struct guard {
     _Atomic uint64_t limit_ms; /* of the running step */
     _Atomic uint64_t slow;     /* the last step that took over SLOW_MS */
     _Atomic uint64_t judged;   /* the step the signal is meant for */
+    _Atomic uint64_t unwanted; /* the step that somebody wants to end */
     _Atomic int phase;         /* 1: set the hook, 2: end the process */
     _Atomic bool asleep, quit;
     char note_path[PATH_MAX]; /* where the last resort leaves word of which VM it was; "" = nowhere */
@@ -58,13 +59,31 @@ static void kill_hook(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
     struct vm *vm = vm_of(L);
-    if (vm->sched->current) vm->sched->current->killed = true;
+    struct guard *g = vm->sched->guard;
+    struct task *t = vm->sched->current;
+    if (t) t->killed = true;
+    if (t && atomic_load(&g->unwanted) == atomic_load(&g->step)) t->interrupted = true;
     if (lua_isyieldable(L)) {
         lua_yield(L, 0);
         return;
     }
     vm->fail_allocs = FAILED_ALLOCS;
     lua_newuserdatauv(L, 1, 0); /* raises "not enough memory", which no message handler sees */
+}
+
+void sched_mark_interruptible(struct sched *s)
+{
+    if (s->current) s->current->interruptible = true;
+}
+
+/* Only notes which step it is: what ends by itself soon needs no force. */
+void sched_interrupt_step(void)
+{
+    struct sched *s = guarded;
+    if (s == NULL || !pthread_equal(pthread_self(), s->guard->loop_thread)) return;
+    uint64_t step = atomic_load(&s->guard->step);
+    const struct task *t = s->current;
+    if (step % 2 == 1 && t && t->interruptible) atomic_store(&s->guard->unwanted, step);
 }
 
 void guard_hook_kill(lua_State *L)
@@ -188,7 +207,8 @@ static void judge(struct guard *g, uint64_t step, uint64_t ran_ms)
 {
     uint64_t limit_ms = atomic_load_explicit(&g->limit_ms, memory_order_relaxed);
     if (ran_ms >= SLOW_MS) atomic_store_explicit(&g->slow, step, memory_order_relaxed);
-    if (ran_ms < limit_ms) return;
+    bool unwanted = ran_ms >= SLOW_MS && atomic_load(&g->unwanted) == step;
+    if (ran_ms < limit_ms && !unwanted) return;
     atomic_store(&g->judged, step);
     atomic_store(&g->phase, ran_ms >= limit_ms + LAST_RESORT_MS ? 2 : 1);
     if (atomic_load(&g->step) == step) pthread_kill(g->loop_thread, GUARD_SIGNAL);

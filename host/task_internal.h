@@ -86,7 +86,9 @@ struct task {
     enum task_state state : 8;
     bool started : 1;
     bool ok : 1;
-    bool killed : 1; /* to be ended without asking it */
+    bool killed : 1;        /* to be ended without asking it */
+    bool interruptible : 1; /* sched_interrupt_step may end it */
+    bool interrupted : 1;   /* and did */
 };
 
 /* Lua's view of a task: class "perigee.task". */

@@ -1,3 +1,74 @@
--- perigee.command_repl: `perigee repl`.  -- internal
+-- perigee.command_repl: `perigee repl`: what stands around the prompt: script, history, end.  -- internal
 
-return require "perigee.repl"
+local core = require "perigee.core.task"
+local repl = require "perigee.repl"
+local term = require "perigee.core.term"
+
+local command = {}
+
+local BANNER <const> = "perigee: :help lists the commands, ?name explains a name, Ctrl-D leaves\n"
+
+-- ---- history -------------------------------------------------------------------------------------------------
+
+-- The file that lines are kept in; nil keeps them for this session alone.
+local function history_path(options)
+  if options.no_history or options.emulator and not require("perigee.config").option "state" then return nil end
+  local ok, directory = pcall(require("perigee.state").directory)
+  return ok and directory ~= ":memory:" and directory .. "/repl_history" or nil
+end
+
+-- In a task of its own, so that the prompt need not wait for it.
+local function fill_history(options)
+  return function(reader)
+    reader.history = require("perigee.repl_history").open(history_path(options))
+    reader.editor:set_history(reader.history:list())
+  end
+end
+
+-- ---- the script ----------------------------------------------------------------------------------------------
+
+--- Runs the script of the command line in the session. -> exit code if it failed
+local function run_script(session, path)
+  local file, problem = io.open(path == "-" and "/dev/stdin" or path, "rb")
+  local text = file and file:read "a"
+  if file then file:close() end
+  if not text then require("perigee.error").invalid("repl: cannot read the script: " .. tostring(problem)) end
+  session.env.arg = arg
+  local outcome
+  local running = core.spawn(function() outcome = session:run_script(text, "@" .. path, table.unpack(arg)) end)
+  running:wait()
+  if outcome.ok then return nil end
+  term.write("err", outcome.text)
+  return require("perigee.report").exit_code(outcome.error)
+end
+
+-- ---- the command ---------------------------------------------------------------------------------------------
+
+local function settle()
+  local jobs = package.loaded["perigee.jobs"]
+  if jobs then jobs._settle() end
+end
+
+local function attach(host)
+  return require("perigee.repl_attached").start(host, BANNER)
+end
+
+--- Returns the exit code.
+function command.start(host)
+  local options = host.options
+  if options.attach then return attach(host) end
+  local backend = require("perigee.repl_local").new { name = options.emulator and "emulator" or "perigee", yes = options.yes }
+  local at_terminal = term.is_tty "stdin" and term.is_tty "out"
+  local code
+  if options.args[1] then code = run_script(backend.session, require("perigee.run").enter_script()) end
+  if at_terminal then
+    repl.prompt(backend, { host = host, banner = not term.is_quiet() and BANNER or nil, history = fill_history(options) })
+    code = 0
+  elseif not code then
+    code = repl.pipe(backend, host.read_input)
+  end
+  settle()
+  return code
+end
+
+return command

@@ -1,51 +1,140 @@
--- perigee.repl: the prompt: reads a line, runs it, shows what came of it.  -- internal
+-- perigee.repl: the loop of a prompt: reads an input, runs it, shows what came of it.  -- internal
+--
+-- Works on a backend, which runs the inputs: perigee.repl_local (a session in this VM) or perigee.console_client (in a
+-- daemon). A backend has: prompt() incomplete(text) run(text, running) complete(text, point) leaving() -> a text that
+-- says what goes on, or nil; close().
 
-local repl_session = require "perigee.repl_session"
-local task = require "perigee.core.task"
+local core = require "perigee.core.task"
+local errors = require "perigee.error"
 local term = require "perigee.core.term"
 
 local repl = {}
 
---- Runs one input as a task of its own, which may leave tasks behind. -> outcome, or nil and the error
-local function run_input(session, text)
-  local done = require("perigee.task").queue(1)
-  task.detach(function()
-    local ok, outcome = pcall(session.eval, session, text)
-    done:put { ok = ok, outcome = outcome }
-  end)
-  local _, result = done:get()
-  if result.ok then return result.outcome end
-  return nil, result.outcome
+-- ---- without a terminal ------------------------------------------------------------------------------------
+
+local function show(outcome)
+  if outcome.text ~= "" then term.write(outcome.ok and "out" or "err", outcome.text) end
 end
 
---- Statements one after another as they become complete; the first error ends it. -> exit code
-local function run_piped(session)
+local function code_of(err)
+  return errors.is(err) and require("perigee.report").exit_code(err) or 1
+end
+
+--- Runs statements one after another as they become complete, up to the first error. -> exit code
+function repl.pipe(backend, read_input)
+  local lines = require("perigee.repl_reader").lines(read_input)
   local text
-  for line in io.stdin:lines() do
+  for line in function() return lines:next() end do
     text = text and text .. "\n" .. line or line
-    if not session:incomplete(text) then
-      local outcome, err = run_input(session, text)
+    if not backend:incomplete(text) then
+      local outcome = backend:run(text)
+      show(outcome)
+      if not outcome.ok then return code_of(outcome.error) end
+      if backend:is_leaving() then return 0 end
       text = nil
-      if not outcome then error(err, 0) end
-      term.write(outcome.ok and "out" or "err", outcome.text)
-      if not outcome.ok then return require("perigee.report").exit_code(outcome.error) end
     end
   end
   if text then
-    term.write("err", "perigee: the input ends in the middle of a statement: " .. term.escape(text:match "[^\n]*") .. "\n")
+    term.write("err", ("perigee: the input ends in the middle of a statement: %s\n"):format(text:match "[^\n]*"), true)
     return 1
   end
-  return 0
+  return backend:finish()
 end
 
---- The command. -> exit code
-function repl.start(_)
-  local session = repl_session.new {
-    names = require("perigee.repl_names").new(),
-    columns = term.columns,
-    color = term.has_color "out",
-  }
-  return run_piped(session)
+-- ---- at a terminal -----------------------------------------------------------------------------------------
+
+local CONTINUED <const> = ".. "
+
+local function painted(text)
+  if not term.has_color "out" then return text end
+  return "\27[1m" .. text .. "\27[0m"
+end
+
+-- Below the prompt's last column, so that the text of all lines begins in one.
+local function continued(prompt)
+  return (" "):rep(math.max(term.width(prompt) - #CONTINUED, 0)) .. CONTINUED
+end
+
+--- One whole input: text, or nil and why ("eof", "interrupt").
+local function read_input(loop)
+  local prompt = loop.backend:prompt()
+  loop.text = ""
+  local text, why = loop.reader:read { prompt = painted(prompt) }
+  while text and loop.backend:incomplete(text) do
+    loop.text = text .. "\n"
+    local more
+    more, why = loop.reader:read { prompt = painted(continued(prompt)) }
+    text = more and text .. "\n" .. more
+    if why == "eof" then why = "interrupt" end -- Ctrl-D inside a block leaves the block
+  end
+  loop.text = ""
+  return text, why
+end
+
+local function run_input(loop, text)
+  if loop.reader.add_history and text:find "%S" then loop.reader:add_history(text) end
+  local outcome = loop.backend:run(text, function(running) loop.running = running end)
+  show(outcome)
+end
+
+--- Asks when something goes on; true if the prompt is to be left. Ctrl-D once more means yes.
+local function may_leave(loop)
+  local goes_on = loop.backend:leaving()
+  if not goes_on then return true end
+  term.write("out", goes_on)
+  local answer, why = loop.reader:read { prompt = "Leave all the same? [y/N] " }
+  return why == "eof" or answer ~= nil and answer:find "^%s*[yY]" ~= nil
+end
+
+local function serve(loop)
+  while true do
+    local text, why = read_input(loop)
+    if text then
+      run_input(loop, text)
+      if loop.backend:is_leaving() and may_leave(loop) then return end
+      loop.backend:stay()
+    elseif why == "eof" and may_leave(loop) then
+      return
+    end
+  end
+end
+
+--- Each SIGINT: stops what runs, else clears the line. For a task of its own.
+local function watch_interrupts(loop, next_interrupt)
+  while true do
+    next_interrupt()
+    if loop.running then
+      loop.running:cancel "interrupted"
+    else
+      loop.reader:interrupt()
+    end
+  end
+end
+
+local function watch_completions(loop)
+  loop.reader:serve_completions(function(text, point) return loop.backend:complete(text, point) end,
+    function() return loop.text end)
+end
+
+--- options: host (read_input, next_interrupt), history (function(reader): fills it), banner. Returns when the prompt is left.
+function repl.prompt(backend, options)
+  local readers = require "perigee.repl_reader"
+  local reader = readers.editor() or readers.plain(options.host.read_input)
+  local loop = { backend = backend, reader = reader, text = "" }
+  local scope <close> = setmetatable({}, { -- luacheck: ignore 211
+    __close = function()
+      for _, one in ipairs(loop) do one:cancel "the prompt is left" end
+      reader:close()
+    end,
+  })
+  backend:set_reader(reader)
+  if options.banner then term.write("out", options.banner) end
+  loop[1] = core.detach(watch_interrupts, loop, options.host.next_interrupt)
+  if reader.serve_completions then
+    loop[2] = core.detach(watch_completions, loop)
+    if options.history then loop[3] = core.detach(options.history, reader) end
+  end
+  serve(loop)
 end
 
 return repl

@@ -1,300 +1,262 @@
--- perigee.repl_session: what lines of a prompt share: names, locals, results, tasks; it runs one line at a time.  -- internal
+-- perigee.repl_session: what the inputs of a prompt share: names, locals, results, tasks; it runs one at a time.  -- internal
 -- Knows neither terminal nor socket: the REPL and the consoles of a daemon each put their loop around one.
---
--- Top-level locals stay: a line is compiled inside a function whose upvalues are joined to the variables that earlier
--- lines have declared, so closures share them, a second `local x` is a new variable, and <const> stays constant.  At its
--- end the line hands over a closure that holds what it has declared itself.
 
+local core = require "perigee.core.task"
 local errors = require "perigee.error"
+local locals = require "perigee.repl_locals"
 local source = require "perigee.repl_source"
+local task = require "perigee.task"
 
--- Scripts may change these tables.
-local getinfo, getlocal, getupvalue = debug.getinfo, debug.getlocal, debug.getupvalue
-local setupvalue, upvaluejoin, traceback = debug.setupvalue, debug.upvaluejoin, debug.traceback
+local traceback = debug.traceback -- scripts may change that table
 
 local repl_session = {}
 local Session = { __name = "perigee.repl_session" }
 Session.__index = Session
 
-local KEEP <const> = "__perigee_keep" -- what the end of a line calls
-
 -- ---- names -----------------------------------------------------------------------------------------------
 
---- The environment of all lines: the user's names over the session's over Lua's.  `accessor` (has, get, set) answers
---- first: the locals of a script that has opened the prompt.
-local function new_env(names, accessor)
-  local env = {}
-  local function lookup(_, name)
-    if accessor and accessor.has(name) then return accessor.get(name) end
-    local value = names[name]
-    if value == nil then value = _G[name] end
-    return value
-  end
-  local function assign(self, name, value)
-    if accessor and accessor.has(name) then return accessor.set(name, value) end
-    rawset(self, name, value)
-  end
-  return setmetatable(env, { __index = lookup, __newindex = accessor and assign, __metatable = "the names of the session" })
+-- The environment of all inputs: the user's names over the session's over Lua's. The locals of a script that has
+-- opened the prompt come first.
+local function new_env(session, globals)
+  local script = session.script
+  return setmetatable({}, {
+    __metatable = "the names of the session",
+    __index = function(_, name)
+      if script and script.has(name) then return script.get(name) end
+      local value = session.names[name]
+      if value == nil then value = globals[name] end
+      return value
+    end,
+    __newindex = script and function(self, name, value)
+      if script.has(name) then return script.set(name, value) end
+      rawset(self, name, value)
+    end or nil,
+  })
 end
 
---- What loads code works on the session's names, as the lines themselves do.
-local function own_loaders(env)
+-- What loads code gives it the session's names, as the inputs have them.
+local function add_loaders(env, globals)
   env._G = env
-  function env.load(chunk, name, mode, given, ...)
-    if given == nil and select("#", ...) == 0 then given = env end
-    return load(chunk, name, mode, given)
+  if globals.load then
+    local load, loadfile = globals.load, globals.loadfile
+    function env.load(chunk, name, mode, ...)
+      if select("#", ...) > 0 then return load(chunk, name, mode, ...) end
+      return load(chunk, name, mode, env)
+    end
+    if loadfile then
+      function env.loadfile(path, mode, ...)
+        if select("#", ...) > 0 then return loadfile(path, mode, ...) end
+        return loadfile(path, mode, env)
+      end
+      function env.dofile(path) return assert(loadfile(path, "t", env))() end
+    end
   end
-  function env.loadfile(path, mode, given) return loadfile(path, mode, given or env) end
-  function env.dofile(path) return assert(loadfile(path, "t", env))() end
 end
 
---- The value of a name as a line would see it, and whether it is a local of the session.
+--- The value of a name as an input would see it, and whether it is a local of the session.
 function Session:value(name)
   local variable = self.locals[name]
   if variable then return variable.get(), true end
   return self.env[name], false
 end
 
-local function new_view(session)
-  local function each()
-    local all = {}
-    for _, from in ipairs { _G, session.names, session.env } do
-      for name, value in pairs(from) do all[name] = value end
-    end
-    for name, variable in pairs(session.locals) do all[name] = variable.get() end
-    return next, all
-  end
+-- All that an input sees, for tools: to be indexed and walked. Nothing is made by walking it.
+local function new_view(session, globals)
   return setmetatable({}, {
     __index = function(_, name) return (session:value(name)) end,
-    __pairs = each,
+    __pairs = function()
+      local all = {}
+      for _, from in ipairs { globals, session.names, session.env } do
+        for name, value in next, from do all[name] = value end
+      end
+      for name, variable in pairs(session.locals) do all[name] = variable.get() end
+      return next, all
+    end,
   })
 end
 
 -- ---- making one ------------------------------------------------------------------------------------------
 
---- options: names (a table of what is ready), locals (accessor of a script's locals), commands (perigee.repl_commands'),
---- ask(question) -> "yes" | "no" | "all", say(text), columns() -> cells, color, kind ("repl" | "console").
+local function no_say() end
+
+--- options: names (what is ready), globals (what is below: _G), locals (has, get, set, names: those of a script), commands
+--- (as perigee.repl_commands), ask(question) -> "yes" | "no" | "all", say(text), columns() -> cells, color, yes,
+--- kind ("repl" | "console").
 function repl_session.new(options)
   local session = setmetatable({
     names = options.names or {},
     script = options.locals,
     commands = options.commands,
     ask = options.ask,
-    say = options.say or function() end,
+    say = options.say or no_say,
+    clear = options.clear,
     columns = options.columns or function() return 80 end,
     color = options.color or false,
     kind = options.kind or "repl",
     yes = options.yes or false,
-    entries = {},
-    tasks = {},
-    locals = {}, -- name = { get=, attrib=, holder=, index= }
-    results = {},
+    require = require,
+    entries = {}, -- { text=, kind=, ok=, at=, error=, … }: all inputs
+    tasks = {}, -- { number=, task=, text=, started= }: what goes on
+    locals = {}, -- name = { get=, attribute=, … }: see perigee.repl_locals
+    results = { n = 0 },
     counter = 0,
     task_counter = 0,
   }, Session)
-  session.env = new_env(session.names, options.locals)
-  own_loaders(session.env)
-  session.view = new_view(session)
+  local globals = options.globals or _G
+  session.env = new_env(session, globals)
+  add_loaders(session.env, globals)
+  session.view = new_view(session, globals)
   return session
 end
 
--- ---- compiling -------------------------------------------------------------------------------------------
-
-local function is_command(text)
-  return text:find "^%s*:%a" ~= nil or text:find "^%s*%?" ~= nil
+--- Tells whether more has to follow before the text can be run.
+function Session:incomplete(text) -- luacheck: ignore 212
+  return source.incomplete(text)
 end
 
-local function ends_early(message)
-  return message ~= nil and message:sub(-5) == "<eof>"
+--- What could stand at that byte of the text.
+function Session:complete(text, point)
+  return require("perigee.repl_complete").at(self, text, point)
 end
 
---- Tells whether more lines have to follow, by the parser's own verdict.
-function Session:incomplete(text)
-  if is_command(text) then return false end
-  text = source.background(text) or text
-  local expression, first = load("return " .. text, "=input", "t", {})
-  if expression then return false end
-  local statement, second = load(text, "=input", "t", {})
-  return not statement and (ends_early(first) or ends_early(second))
+-- ---- running Lua -----------------------------------------------------------------------------------------
+
+local function look(session, more)
+  local options = { columns = session.columns(), color = session.color }
+  for name, value in pairs(more or {}) do options[name] = value end
+  return options
 end
 
--- The names of the list that are variables, without those that are closed at the end of their line.
-local function kept(list)
-  local names, seen = {}, {}
-  for _, one in ipairs(list) do
-    if one.name ~= "_ENV" then
-      if not seen[one.name] then names[#names + 1] = one.name end
-      seen[one.name] = true
-    end
-  end
-  return names
-end
-
---- The text with a call at its end that hands over its locals.
-local function with_keep(text, study)
-  local names = kept(study.locals)
-  if #names == 0 then return text end
-  local call = (" ;%s(function() return %s end) "):format(KEEP, table.concat(names, ", "))
-  if study.returns then return text:sub(1, study.returns - 1) .. call .. text:sub(study.returns) end
-  return text .. "\n" .. call
-end
-
---- The text inside a function that shares the session's locals.
-local function wrapped(text, outer)
-  local parts = { "local " .. KEEP }
-  for _, name in ipairs(outer.list) do
-    parts[#parts + 1] = ("local %s %s"):format(name, outer.attribs[name] and "<const> = ..." or "")
-  end
-  return table.concat(parts, " ; ") .. " ; return function(...) " .. text .. "\nend"
-end
-
-local function outer_names(session, study)
-  local outer = { list = {}, attribs = {} }
-  for name in pairs(study.names) do
-    local variable = session.locals[name]
-    if variable then
-      outer.list[#outer.list + 1] = name
-      outer.attribs[name] = variable.attrib == "const"
-    end
-  end
-  table.sort(outer.list)
-  return outer
-end
-
---- Makes the function's upvalues the variables of the session.
-local function join(session, f, keep)
-  local i = 1
-  while true do
-    local name = getupvalue(f, i)
-    if name == nil then return f end
-    local variable = session.locals[name]
-    if name == KEEP then
-      setupvalue(f, i, keep)
-    elseif variable and name ~= "_ENV" then
-      upvaluejoin(f, i, variable.holder, variable.index)
-    end
-    i = i + 1
-  end
-end
-
---- The text as a function, or nil and what is wrong with it.
-local function compile(session, text, name, keep)
-  local is_expression = load("return " .. text, name, "t", session.env) ~= nil
-  if is_expression then text = "return " .. text end
-  local plain, problem = load(text, name, "t", session.env)
-  if not plain then return nil, problem end
-  local study = source.study(text)
-  local outer = outer_names(session, study)
-  if #outer.list == 0 and #study.locals == 0 then return plain, study end
-  -- A label at the very end must stay there: then its line's locals are not kept.
-  local made = load(wrapped(with_keep(text, study), outer), name, "t", session.env)
-  if not made then
-    made, problem = load(wrapped(text, outer), name, "t", session.env)
-    study.lost = made ~= nil
-  end
-  if not made then return nil, problem end
-  return join(session, made(), keep), study
-end
-
--- ---- locals that stay ------------------------------------------------------------------------------------
-
-local function variable_of(holder, index, attrib)
-  return { holder = holder, index = index, attrib = attrib, get = function() return (select(2, getupvalue(holder, index))) end }
-end
-
--- A variable that holds a value which no closure shares: of a constant, or what an error has left.
-local function new_variable(value, attrib)
-  local function holder() return value end
-  return variable_of(holder, 1, attrib)
-end
-
---- Takes over the variables that the closure holds.
-local function keep_locals(session, study, closure)
-  local attribs = {}
-  for _, one in ipairs(study.locals) do attribs[one.name] = one.attrib end
-  local values = table.pack(closure())
-  local taken = {}
-  for i = 1, math.huge do
-    local name = getupvalue(closure, i)
-    if name == nil then break end
-    taken[name] = variable_of(closure, i, attribs[name])
-  end
-  for i, name in ipairs(kept(study.locals)) do
-    if attribs[name] == "close" then
-      session.closed[#session.closed + 1] = name
-    else
-      session.locals[name] = taken[name] or new_variable(values[i], attribs[name])
-    end
-  end
-end
-
---- The locals of a line that failed: their values at the error. Called in its message handler.
-local function rescue_locals(session, study, f)
-  for level = 2, 200 do
-    local info = getinfo(level, "f")
-    if info == nil then return end
-    if info.func == f then
-      local want = 1
-      for i = 1, 250 do
-        local name, value = getlocal(level, i)
-        if name == nil then return end
-        local at = want
-        while study.locals[at] and study.locals[at].name ~= name do at = at + 1 end
-        if study.locals[at] and study.locals[at].attrib ~= "close" then
-          session.locals[name] = new_variable(value, study.locals[at].attrib)
-        end
-        if study.locals[at] then want = at + 1 end
-      end
-    end
-  end
-end
-
--- ---- running ---------------------------------------------------------------------------------------------
-
-local function show_values(session, values)
-  return require("perigee.repl_show").values(values, { columns = session.columns(), color = session.color })
-end
-
-local function show_error(session, err, trace, text)
-  return require("perigee.repl_show").error(err, { traceback = trace, columns = session.columns(), color = session.color, text = text })
+local function show_error(session, err, more)
+  return require("perigee.repl_show").error(err, look(session, more))
 end
 
 local function is_own_cancel(err)
-  return errors.is(err, "cancelled") and require("perigee.core.task").cancelled() ~= nil
+  return errors.is(err, "cancelled") and core.cancelled() ~= nil
 end
 
+local function failed(session, kind, err, more)
+  return { kind = kind, ok = false, error = err, traceback = more and more.traceback, text = show_error(session, err, more) }
+end
+
+-- `_` is the last value of the last echo, `_1`, `_2`, … are all of them.
 local function remember(session, values)
   if values.n == 0 then return end
+  for i = values.n + 1, session.results.n do rawset(session.env, "_" .. i, nil) end
+  for i = 1, values.n do rawset(session.env, "_" .. i, values[i]) end
+  rawset(session.env, "_", values[values.n])
   session.results = values
-  session.env._ = values[values.n]
-  for i = 1, values.n do session.env["_" .. i] = values[i] end
 end
 
---- Runs a line of Lua. -> outcome
-local function run_lua(session, text, name)
-  local f, study
-  local function keep(closure) keep_locals(session, study, closure) end
-  f, study = compile(session, text, name, keep)
-  if not f then
-    local err = errors.new { kind = "invalid", code = "syntax", message = study }
-    return { kind = "lua", ok = false, error = err, text = show_error(session, err, nil, text) }
-  end
-  session.closed = {}
+local function closed_note(closed)
+  if not closed or #closed == 0 then return "" end
+  local verb = #closed == 1 and "is a <close> variable: it was" or "are <close> variables: they were"
+  return ("%s %s closed at the end of the input\n"):format(table.concat(closed, ", "), verb)
+end
+
+-- An expression gives its values, else it is a statement.
+local function as_function(session, text, chunkname)
+  local expression = "return " .. text
+  if not load(expression, chunkname, "t", {}) then expression = text end
+  return locals.compile(expression, chunkname, session.env, session.locals)
+end
+
+-- quiet: what it returns is not echoed.
+local function run_function(session, f, study, text, quiet, ...)
   local trace
   local results = table.pack(xpcall(f, function(err)
-    trace = traceback("stack traceback:", 2)
-    rescue_locals(session, study, f)
+    trace = traceback("", 2):gsub("^\n", "")
+    locals.rescue(session.locals, study, f)
     return err
-  end))
+  end, ...))
   if not results[1] then
-    local err = results[2]
-    if is_own_cancel(err) then error(err, 0) end
-    return { kind = "lua", ok = false, error = err, traceback = trace, text = show_error(session, err, trace, text) }
+    if is_own_cancel(results[2]) then error(results[2], 0) end
+    return failed(session, "lua", results[2], { traceback = trace, text = text })
   end
-  local values = table.pack(table.unpack(results, 2, results.n))
+  local values = quiet and { n = 0 } or table.pack(table.unpack(results, 2, results.n))
   remember(session, values)
-  return { kind = "lua", ok = true, values = values, text = show_values(session, values) }
+  local shown = values.n > 0 and require("perigee.repl_show").values(values, look(session)) or ""
+  return { kind = "lua", ok = true, values = values, text = shown .. closed_note(study.closed) }
 end
+
+local function syntax_error(session, message, text)
+  local err = errors.new { kind = "invalid", code = "syntax", outcome = "none", retryable = false, message = message }
+  return failed(session, "lua", err, { text = text })
+end
+
+local function run_lua(session, text, chunkname)
+  local f, study = as_function(session, text, chunkname)
+  if not f then return syntax_error(session, study, text) end
+  return run_function(session, f, study, text, false)
+end
+
+--- Runs a whole script in the session; its top-level names stay. -> outcome
+function Session:run_script(text, chunkname, ...)
+  task.set_local("perigee.session", self)
+  local f, study = locals.compile((text:gsub("^#", "--#", 1)), chunkname, self.env, self.locals)
+  if not f then return syntax_error(self, study) end
+  return run_function(self, f, study, nil, true, ...)
+end
+
+-- ---- tasks -----------------------------------------------------------------------------------------------
+
+--- Lists a task that goes on after its input. -> its entry of session.tasks
+function Session:adopt(handle, text)
+  self.task_counter = self.task_counter + 1
+  local entry = { number = self.task_counter, task = handle, text = text, started = core.now() }
+  self.tasks[#self.tasks + 1] = entry
+  return entry
+end
+
+--- It has ended.
+function Session:forget(entry)
+  for i, one in ipairs(self.tasks) do
+    if one == entry then return table.remove(self.tasks, i) end
+  end
+end
+
+-- What a background task has to say at its end.
+local function tell_end(session, one, outcome, err)
+  local first_line = one.text:match "^%s*([^\n]*)"
+  if outcome and outcome.ok and not err then
+    session.say(("[%d] done: %s\n%s"):format(one.number, first_line, outcome.text))
+  elseif errors.is(err, "cancelled") and not (outcome and not outcome.ok) then
+    session.say(("[%d] cancelled: %s\n"):format(one.number, first_line))
+  else
+    local text = outcome and not outcome.ok and outcome.text or show_error(session, err)
+    session.say(("[%d] failed: %s\n%s"):format(one.number, first_line, text))
+  end
+end
+
+--- Waits for the end of a listed task and tells of it; outcome() gives what its input has come to. For a task of its own.
+function Session:accompany(one, entry, outcome)
+  local ok, err = pcall(one.task.wait, one.task)
+  if ok then err = nil end
+  if is_own_cancel(err) then error(err, 0) end
+  local result = outcome()
+  if entry then
+    entry.ended, entry.seconds = core.now(), core.now() - entry.began
+    entry.ok, entry.error = err == nil and result ~= nil and result.ok, result and result.error or err
+    entry.cancelled = errors.is(err, "cancelled") or nil
+  end
+  if entry and not entry.ok and not entry.cancelled then self.failed = entry end
+  self:forget(one)
+  if entry or err then tell_end(self, one, result, err) end
+end
+
+-- A line that ends in `&`.
+local function start_task(session, text, shown, entry, chunkname)
+  local f, study = as_function(session, text, chunkname)
+  if not f then return syntax_error(session, study, text) end
+  local outcome
+  local handle = core.detach(function() outcome = run_function(session, f, study, text, false) end)
+  local one = session:adopt(handle, shown)
+  entry.task = one.number
+  core.detach(session.accompany, session, one, entry, function() return outcome end)
+  return { kind = "task", ok = true, task = one, text = ("[%d] started\n"):format(one.number) }
+end
+
+-- ---- inputs ----------------------------------------------------------------------------------------------
 
 local function run_command(session, text)
   local word, argument = text:match "^%s*:([%w_%-]+)%s*(.-)%s*$"
@@ -307,30 +269,50 @@ local function run_command(session, text)
   return command.run(session, argument) or ""
 end
 
---- Runs one input in the calling task, which may be cancelled. Never raises but for that.
---- outcome = { kind = "lua" | "task" | "command" | "help" | "empty", ok=, text=, error=, values= }
-function Session:eval(text)
-  local kind = is_command(text) and (text:find "^%s*%?" and "help" or "command") or "lua"
-  if not text:find "%S" then return { kind = "empty", ok = true, text = "" } end
-  require("perigee.task").set_local("perigee.session", self)
-  self.counter = self.counter + 1
-  local entry = { text = text, kind = kind, ok = false, at = os.time(), number = self.counter }
-  self.entries[#self.entries + 1] = entry
-  local outcome
-  if kind == "lua" then
-    outcome = run_lua(self, text, "=input:" .. self.counter)
-  else
-    local ok, result = pcall(run_command, self, text)
-    if not ok and is_own_cancel(result) then error(result, 0) end
-    outcome = { kind = kind, ok = ok, text = ok and result or show_error(self, result, nil, nil), error = not ok and result or nil }
-  end
-  entry.ok, entry.error = outcome.ok, outcome.error
-  return outcome
+local function run_input(session, entry, text)
+  local chunkname = "=input:" .. session.counter
+  if entry.kind == "lua" then return run_lua(session, text, chunkname) end
+  if entry.kind == "task" then return start_task(session, source.background(text), text, entry, chunkname) end
+  local ok, result = pcall(run_command, session, text)
+  if ok then return { kind = entry.kind, ok = true, text = result } end
+  if is_own_cancel(result) then error(result, 0) end
+  return failed(session, entry.kind, result)
 end
 
---- What could stand at that byte of the text.
-function Session:complete(text, point)
-  return require("perigee.repl_complete").at(self, text, point)
+local function kind_of(text)
+  if not text:find "%S" then return "empty" end
+  if source.is_command(text) then return text:find "^%s*%?" and "help" or "command" end
+  local background = source.background(text)
+  return background and background:find "%S" and not source.incomplete(background) and "task" or "lua"
+end
+
+local function new_entry(session, text, kind)
+  session.counter = session.counter + 1
+  local entry = { text = text, kind = kind, ok = false, at = os.time(), began = core.now(), number = session.counter }
+  session.entries[#session.entries + 1] = entry
+  task.set_local("perigee.session", session)
+  task.set_local("perigee.entry", entry)
+  task.set_local("perigee.world", session.world)
+  return entry
+end
+
+--- Runs one input in the calling task. Never raises, but that a cancel of that task passes. `note.entry` is set to the
+--- input's entry. -> { kind = "lua" | "task" | "command" | "help" | "empty", ok=, text= ("" or with a line end), error=, values= }
+function Session:eval(text, note)
+  local kind = kind_of(text)
+  if kind == "empty" then return { kind = "empty", ok = true, text = "" } end
+  local entry = new_entry(self, text, kind)
+  if note then note.entry = entry end
+  local ok, outcome = pcall(run_input, self, entry, text)
+  if kind ~= "task" then entry.ended, entry.seconds = core.now(), core.now() - entry.began end
+  if not ok and is_own_cancel(outcome) then
+    entry.cancelled, entry.error = true, outcome
+    error(outcome, 0)
+  end
+  if not ok then outcome = failed(self, kind, outcome) end
+  entry.ok, entry.error = outcome.ok, outcome.error
+  entry.values = outcome.values and outcome.values.n
+  return outcome
 end
 
 return repl_session

@@ -43,7 +43,8 @@ end
 
 -- What a journal calls the process that a command is; who can do without one.
 local KINDS <const> = { run = "run", repl = "repl", daemon = "daemon" }
-local NEEDS_NO_STATE <const> = { run = true, check = true, emulator = true }
+local RUNS_SCRIPTS <const> = { run = true, repl = true }
+local NEEDS_NO_STATE <const> = { run = true, check = true, emulator = true, repl = true }
 
 --- Says where the journal is; nothing is opened or made before it is used.  With an emulator, and on virtual time,
 --- nothing is to be kept unless a place was named.
@@ -132,10 +133,16 @@ local function load_script(options)
     set_arg("-", host.first_arg)
     return load(io.read "a" or "", "=stdin", "t")
   end
+  return loadfile(run.enter_script(), "t")
+end
+
+--- Makes ready for the script of the command line: `arg`, and its folder first for require. -> its path
+function run.enter_script()
+  local path = host.options.args[1]
   set_arg(path, host.first_arg)
   local folder = path:match "^(.*)/[^/]*$" or "."
   package.path = folder .. "/?.lua;" .. folder .. "/?/init.lua;" .. package.path
-  return loadfile(path, "t")
+  return path
 end
 
 local function serve_emulator(options)
@@ -187,11 +194,11 @@ function run.start(given, services)
   summary_file = ok and config.option "summary"
   if host.options.command == "emulator" then return run.show_emulator(host.options) end
   if services then use_services(config, services) end
+  if RUNS_SCRIPTS[host.options.command] then apply_limits(config) end
   if host.options.command ~= "run" then
     command_code = require("perigee.command_" .. host.options.command:gsub("-", "_")).start(host)
     return
   end
-  apply_limits(config)
   local script, problem = load_script(host.options)
   if not script then error(problem, 0) end
   local result = script(table.unpack(arg))
@@ -277,7 +284,7 @@ function run.finish(ok, err, traceback, origin)
   end
   if not ok and not (is_cancelled(err) and (why or forced)) then codes[show_error(err, traceback, origin)] = true end
   -- A run that called no service has nothing to sum up, and loads nothing for it.
-  local sums_up = host and host.options.command == "run"
+  local sums_up = host and RUNS_SCRIPTS[host.options.command]
   local wanted = sums_up and (summary_file or package.loaded["perigee.core.ops"] or package.loaded["perigee.summary"])
   local summary = wanted and require "perigee.summary"
   if summary and summary.has_unknown() then codes[5] = true end

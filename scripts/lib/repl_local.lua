@@ -1,0 +1,96 @@
+-- perigee.repl_local: the backend of a prompt whose session lives in this VM.  -- internal
+
+local repl_session = require "perigee.repl_session"
+local tasks = require "perigee.repl_tasks"
+local term = require "perigee.core.term"
+
+local repl_local = {}
+local Backend = {}
+Backend.__index = Backend
+
+local LONGEST <const> = 60 -- cells of an input in a list
+
+-- ---- running -----------------------------------------------------------------------------------------------
+
+function Backend:incomplete(text) return self.session:incomplete(text) end
+function Backend:complete(text, point) return self.session:complete(text, point) end
+function Backend:run(text, running) return tasks.run(self.session, text, running) end
+function Backend:prompt() return (self.session.prompt_name or self.name) .. "> " end
+function Backend:is_leaving() return self.session.leaving == true end
+function Backend:stay() self.session.leaving = nil end
+
+--- Without a terminal: waits for what goes on. -> exit code
+function Backend:finish()
+  local session = self.session
+  while session.tasks[1] and not session.failed do
+    local one = session.tasks[1].task
+    pcall(one.wait, one)
+    if require("perigee.core.task").cancelled() then one:wait() end
+    require("perigee.core.task").sleep(0)
+  end
+  if session.failed then return require("perigee.report").exit_code(session.failed.error) end
+  return 0
+end
+
+-- ---- questions ---------------------------------------------------------------------------------------------
+
+local ANSWERS <const> = { y = "yes", yes = "yes", a = "all", all = "all" }
+
+--- The session asks the person at the terminal.
+function Backend:set_reader(reader)
+  self.session.ask = function(question)
+    local answer = reader:ask { prompt = question.text .. " [y/N/a] " }
+    return answer and ANSWERS[answer:lower():match "^%s*(.-)%s*$"] or "no"
+  end
+  if reader.clear then
+    self.session.clear = function() reader:clear() end
+  end
+end
+
+-- ---- leaving -------------------------------------------------------------------------------------------------
+
+local function task_lines(session, lines)
+  if #session.tasks == 0 then return end
+  lines[#lines + 1] = #session.tasks == 1 and "A task still runs, and would be stopped:" or
+    ("%d tasks still run, and would be stopped:"):format(#session.tasks)
+  for _, one in ipairs(session.tasks) do
+    lines[#lines + 1] = ("  [%d] %s"):format(one.number, term.cut(term.escape(one.text:match "^%s*([^\n]*)"), LONGEST))
+  end
+end
+
+local function remote_lines(lines)
+  -- Where no service was called nothing can go on.
+  if not (package.loaded["perigee.service"] or package.loaded["perigee.jobs"]) then return end
+  local left = require("perigee.summary").collect().left_behind
+  if #left == 0 then return end
+  lines[#lines + 1] = #left == 1 and "A remote job would go on, and is paid for:" or
+    ("%d remote jobs would go on, and are paid for:"):format(#left)
+  for _, one in ipairs(left) do
+    lines[#lines + 1] = ("  %s %s"):format(one.service, term.escape(tostring(one.id)))
+  end
+end
+
+--- What leaving would stop or leave behind, as lines, or nil.
+function Backend:leaving()
+  local lines = {}
+  task_lines(self.session, lines)
+  remote_lines(lines)
+  return lines[1] and table.concat(lines, "\n") .. "\n"
+end
+
+-- ---- making one ----------------------------------------------------------------------------------------------
+
+--- options: name (of the prompt), locals (of a script), yes.
+function repl_local.new(options)
+  local session = repl_session.new {
+    names = require("perigee.repl_names").new(),
+    locals = options.locals,
+    say = function(text) term.write("out", text) end,
+    columns = term.columns,
+    color = term.has_color "out",
+    yes = options.yes,
+  }
+  return setmetatable({ session = session, name = options.name }, Backend)
+end
+
+return repl_local
