@@ -6,11 +6,13 @@
 #   CC=, CFLAGS=, LDFLAGS=         added to, or instead of, ours; a change of flags rebuilds
 #   SPECS="tests/unit …"           only these specs, for `make specs`
 #   SECONDS=60                     time for all fuzz targets together, for `make fuzz`
+#   LINE_EDITOR=readline|libedit   the library that edits lines; with GNU readline the program is under the GPL (LICENSE)
 #   PREFIX=/usr/local DESTDIR=     where `make install` puts things
 
 MODE    ?= debug
 PREFIX  ?= /usr/local
 SECONDS ?= 60
+LINE_EDITOR ?= readline
 V       ?= 0
 BUILD   := build/$(MODE)
 Q       := $(if $(filter 1,$(V)),,@)
@@ -25,18 +27,20 @@ ifneq ($(filter clean,$(MAKECMDGOALS)),)
 endif
 
 # ---- What is linked: Debian packages, found with pkg-config ----------------------------------------------
-PKGS     := lua5.4 libuv libcurl libmicrohttpd nettle sqlite3
-DEBS     := gcc libc6-dev make pkg-config liblua5.4-dev libuv1-dev libcurl4-openssl-dev libmicrohttpd-dev nettle-dev libsqlite3-dev lua-cjson lua-busted tmux curl ca-certificates
+LINE_EDITOR_DEB := $(if $(filter libedit,$(LINE_EDITOR)),libedit-dev,libreadline-dev)
+PKGS     := lua5.4 libuv libcurl libmicrohttpd nettle sqlite3 $(LINE_EDITOR)
+DEBS     := gcc libc6-dev make pkg-config liblua5.4-dev libuv1-dev libcurl4-openssl-dev libmicrohttpd-dev nettle-dev libsqlite3-dev $(LINE_EDITOR_DEB) lua-cjson lua-busted tmux curl ca-certificates
 DEV_DEBS := lua-check clang clang-format libclang-rt-14-dev valgrind nginx-light systemd
 
 # ---- Floors: a file includes only from floors below it, or from earlier in its own list ------------------
 FLOOR0 := mem list buf err redact log amount random embedded text jsonscan jwt record sdnotify tally
 FLOOR1 := loop signals clock
-FLOOR2 := timers bucket child files hmac curlmux transport upload download http server term bar journal spend
+FLOOR2 := timers bucket child files hmac curlmux transport upload download http server term bar editor journal spend
 FLOOR3 := luax amountx task vm json plain channel vms ops
 FLOOR5 := cli run main
 
-present     = $(sort $(foreach n,$(1),$(wildcard host/$(n).c host/$(n)_*.c)))
+OTHER_EDITOR := host/editor_$(if $(filter libedit,$(LINE_EDITOR)),readline,libedit).c
+present     = $(filter-out $(OTHER_EDITOR),$(sort $(foreach n,$(1),$(wildcard host/$(n).c host/$(n)_*.c))))
 ENGINE_SRC  := $(call present,$(FLOOR0) $(FLOOR1) $(FLOOR2))
 LUA_SRC     := $(call present,$(FLOOR3)) $(wildcard bindings/*.c)
 PROGRAM_SRC := $(call present,$(FLOOR5))
@@ -55,6 +59,9 @@ FLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -
 FLAGS_tsan    := -O1 -g -fsanitize=thread
 # Not for people: `make fuzz` builds with it.
 FLAGS_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+ifeq ($(filter readline libedit,$(LINE_EDITOR)),)
+$(error LINE_EDITOR is readline or libedit; not "$(LINE_EDITOR)")
+endif
 ifeq ($(FLAGS_$(MODE)),)
 $(error MODE is one of debug, release, asan, tsan; not "$(MODE)")
 endif
@@ -72,7 +79,7 @@ LDFLAGS_ALL := -pthread $(filter -fsanitize%,$(FLAGS_$(MODE))) $(LDFLAGS)
 SETS_UP_ITSELF := deps deps-dev test demo bench lint fuzz help clean
 ifneq ($(filter-out $(SETS_UP_ITSELF),$(or $(MAKECMDGOALS),all)),)
 MISSING := $(shell command -v pkg-config >/dev/null || echo pkg-config; command -v $(firstword $(CC)) >/dev/null || echo $(firstword $(CC)); \
-    for p in lua5.4=liblua5.4-dev libuv=libuv1-dev libcurl=libcurl4-openssl-dev libmicrohttpd=libmicrohttpd-dev nettle=nettle-dev sqlite3=libsqlite3-dev; do \
+    for p in lua5.4=liblua5.4-dev libuv=libuv1-dev libcurl=libcurl4-openssl-dev libmicrohttpd=libmicrohttpd-dev nettle=nettle-dev sqlite3=libsqlite3-dev $(LINE_EDITOR)=$(LINE_EDITOR_DEB); do \
     pkg-config --exists $${p%=*} 2>/dev/null || echo $$p | cut -d= -f2; done)
 ifneq ($(strip $(MISSING)),)
 $(error missing: $(strip $(MISSING)). `make deps` installs what is needed on Debian)
@@ -102,6 +109,9 @@ $(BUILD)/%.o: %.c $(BUILD)/flags.stamp
 	@mkdir -p $(@D)
 	$(SAY) "  CC      $@"
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+# The variables of the line editor stay in its library: without this the program would get copies, and export them.
+$(BUILD)/host/editor_%.o: CFLAGS_ALL += -fPIC
 
 # ---- Lua and manual that travel inside the program ----------------------------------------------------------
 $(BUILD)/embedded.c: $(EMBED_LUA)

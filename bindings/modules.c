@@ -5,6 +5,7 @@ const luaL_Reg binding_modules[] = {
     {"perigee.core.amount", luaopen_perigee_core_amount},
     {"perigee.core.budget", luaopen_perigee_core_budget},
     {"perigee.core.config", luaopen_perigee_core_config},
+    {"perigee.core.editor", luaopen_perigee_core_editor},
     {"perigee.core.fs", luaopen_perigee_core_fs},
     {"perigee.core.hmac", luaopen_perigee_core_hmac},
     {"perigee.core.http", luaopen_perigee_core_http},

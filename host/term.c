@@ -1,4 +1,4 @@
-/* term.c - writing lines above live lines, safely. */
+/* term.c - writing lines above live lines and prompt, safely. */
 #include "host/term.h"
 
 #include <errno.h>
@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "host/mem.h"
+#include "host/term_modes.h"
 #include "host/text.h"
 
 enum { DEFAULT_COLUMNS = 80, LEAST_COLUMNS = 20, MOST_COLUMNS = 10000, PARTIAL_CAP = 4096 };
@@ -36,6 +37,8 @@ struct term {
     /* What stands below the last finished line while live lines are drawn: partial line and live lines. */
     struct buf region;
     bool drawn;
+    struct term_prompt *prompt; /* NULL: no line is edited */
+    bool prompted;              /* it is on the screen, below all of the above */
 };
 
 static atomic_bool blocked;
@@ -78,6 +81,7 @@ bool term_is_blocked(void)
 void term_leave(void)
 {
     static const char reset[] = "\x1b[0m\r\n";
+    term_modes_restore();
     if (atomic_load(&region_on_screen) && write(STDERR_FILENO, reset, sizeof reset - 1) < 0) return;
 }
 
@@ -196,13 +200,22 @@ static size_t rows_of(const struct buf *lines, size_t columns)
     return rows;
 }
 
+static void note_region(const struct term *term)
+{
+    atomic_store(&region_on_screen, term->drawn || term->prompted);
+}
+
 /* Appends what clears the end of the screen; the cursor is then where the partial line began. */
 static void put_erase(struct term *term, struct buf *out)
 {
     const struct buf *lines = term->drawn ? &term->region : &term->partial;
+    bool prompted = term->prompted;
+    term->prompted = false;
+    if (prompted) term->prompt->hide(term->prompt, out);
     if (term->partial_lost) {
-        buf_puts(out, "\r\n");
+        if (!prompted) buf_puts(out, "\r\n");
     } else if (lines->len > 0) {
+        if (prompted) buf_puts(out, "\x1b[A");
         size_t rows = rows_of(lines, term_columns(term));
         if (rows > 1) buf_printf(out, "\x1b[%zuA", rows - 1);
         buf_puts(out, "\r\x1b[J");
@@ -225,7 +238,7 @@ static void put_region(struct term *term, struct buf *out)
     }
     buf_append(out, buf_str(region), region->len);
     term->drawn = !list_empty(&term->lives);
-    atomic_store(&region_on_screen, term->drawn);
+    note_region(term);
 }
 
 static void flush(struct term *term, enum term_stream stream, struct buf *out)
@@ -234,12 +247,24 @@ static void flush(struct term *term, enum term_stream stream, struct buf *out)
     buf_clear(out);
 }
 
+/* Where the region and the prompt are drawn: either stream, if it is the terminal. */
+static enum term_stream bottom(const struct term *term)
+{
+    return term->cursor ? TERM_ERR : TERM_OUT;
+}
+
+static void wake_prompt(struct term *term)
+{
+    if (term->prompt && !term->prompted) term->prompt->wake(term->prompt);
+}
+
 void term_live_redraw(struct term *term)
 {
     struct buf out = {0};
     put_erase(term, &out);
     put_region(term, &out);
-    flush(term, TERM_ERR, &out);
+    flush(term, bottom(term), &out);
+    wake_prompt(term);
     buf_deinit(&out);
 }
 
@@ -254,6 +279,86 @@ void term_live_remove(struct term *term, struct term_live *live)
     if (!list_linked(&live->node)) return;
     list_remove(&live->node);
     term_live_redraw(term);
+}
+
+/* ---- the prompt: below the region, on rows of its own -------------------------------------------------- */
+
+void term_prompt_set(struct term *term, struct term_prompt *prompt)
+{
+    term_prompt_hide(term);
+    term->prompt = prompt;
+}
+
+void term_prompt_show(struct term *term)
+{
+    if (term->prompt == NULL || term->prompted) return;
+    struct buf out = {0};
+    if (term->drawn || term->partial.len > 0 || term->partial_lost) buf_puts(&out, "\r\n");
+    term->prompt->show(term->prompt, &out);
+    term->prompted = true;
+    note_region(term);
+    flush(term, bottom(term), &out);
+    buf_deinit(&out);
+}
+
+/* The cursor goes back to where output goes on. */
+void term_prompt_hide(struct term *term)
+{
+    if (!term->prompted) return;
+    struct buf out = {0};
+    put_erase(term, &out);
+    put_region(term, &out);
+    flush(term, bottom(term), &out);
+    buf_deinit(&out);
+}
+
+void term_prompt_echo(struct term *term, const char *bytes, size_t n)
+{
+    if (n > 0) write_all(&term->streams[bottom(term)], bytes, n);
+}
+
+void term_prompt_lift(struct term *term)
+{
+    if (!term->prompted || !term->drawn) return;
+    struct buf out = {0};
+    put_erase(term, &out);
+    if (term->partial.len > 0) buf_printf(&out, "%s\r\n", buf_str(&term->partial));
+    term->prompt->show(term->prompt, &out);
+    term->prompted = true;
+    flush(term, bottom(term), &out);
+    buf_deinit(&out);
+}
+
+void term_prompt_done(struct term *term, const char *bytes, size_t n)
+{
+    struct buf out = {0};
+    buf_append(&out, bytes, n);
+    term->prompted = term->drawn = term->partial_lost = false;
+    buf_clear(&term->partial);
+    put_region(term, &out);
+    flush(term, bottom(term), &out);
+    buf_deinit(&out);
+}
+
+static void start_anew(struct term *term, const char *how)
+{
+    struct buf out = {0};
+    buf_puts(&out, how);
+    term->prompted = term->drawn = term->partial_lost = false;
+    put_region(term, &out);
+    flush(term, bottom(term), &out);
+    wake_prompt(term);
+    buf_deinit(&out);
+}
+
+void term_clear(struct term *term)
+{
+    start_anew(term, "\x1b[H\x1b[2J");
+}
+
+void term_restart(struct term *term)
+{
+    start_anew(term, "\r\x1b[J");
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------ */
@@ -276,12 +381,12 @@ static void keep_partial(struct term *term, const char *text, size_t n)
     }
 }
 
-/* Writes above the live lines: finished lines go to the screen for good, the rest joins the region. */
+/* Writes above live lines and prompt: finished lines go to the screen for good, the rest joins the region. */
 static int write_above(struct term *term, enum term_stream stream, const struct buf *text)
 {
     struct buf out = {0};
     put_erase(term, &out);
-    if (stream != TERM_ERR) flush(term, TERM_ERR, &out);
+    if (stream != bottom(term)) flush(term, bottom(term), &out);
     buf_append(&term->partial, text->data, text->len);
     const char *last = memrchr(buf_str(&term->partial), '\n', term->partial.len);
     size_t finished = last ? (size_t)(last + 1 - term->partial.data) : 0;
@@ -290,9 +395,9 @@ static int write_above(struct term *term, enum term_stream stream, const struct 
     buf_append(&out, term->partial.data, finished);
     if (endless) buf_puts(&out, "\r\n");
     buf_consume(&term->partial, finished);
-    if (stream != TERM_ERR) flush(term, stream, &out);
+    if (stream != bottom(term)) flush(term, stream, &out);
     put_region(term, &out);
-    flush(term, TERM_ERR, &out);
+    flush(term, bottom(term), &out);
     buf_deinit(&out);
     return term->streams[stream].gone ? -1 : 0;
 }
@@ -305,11 +410,12 @@ static int write_text(struct term *term, enum term_stream stream, const char *te
     int rc;
     struct buf safe = {0};
     text_escape(&safe, text, n, styles);
-    if (list_empty(&term->lives)) {
+    if (list_empty(&term->lives) && !term->prompted) {
         rc = write_all(s, safe.data, safe.len);
         keep_partial(term, safe.data, safe.len);
     } else {
         rc = write_above(term, stream, &safe);
+        wake_prompt(term);
     }
     buf_deinit(&safe);
     return rc;

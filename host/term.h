@@ -1,10 +1,10 @@
 /* term.h - the one writer of standard output and standard error.
  *
- * What scripts print, log lines, reports and the live lines at the bottom (progress bars) of all VMs go
- * through here, so that none lands in the middle of another: lines appear above, live lines are drawn again
- * below.  Writes wait for a slow reader and survive one that has gone.  Text is made safe before it reaches
- * a terminal; a pipe or a file gets the bytes as they are.
- * Loop thread only, but for the two functions that say otherwise.  No Lua here.
+ * What scripts print, log lines, reports, the live lines at the bottom (progress bars) of all VMs and the
+ * prompt below them go through here, so that none lands in the middle of another: lines appear above, live
+ * lines and prompt are drawn again below.  Writes wait for a slow reader and survive one that has gone.  Text
+ * is made safe before it reaches a terminal; a pipe or a file gets the bytes as they are. Loop thread only,
+ * but for the two functions that say otherwise.  No Lua here.
  */
 #ifndef PERIGEE_TERM_H
 #define PERIGEE_TERM_H
@@ -72,11 +72,44 @@ void term_live_remove(struct term *term, struct term_live *live);
 /* Draws the live lines again, after one has changed. */
 void term_live_redraw(struct term *term);
 
+/* The line that is edited below everything else.  First member of its owner, which draws it. */
+struct term_prompt {
+    /* Appends what clears its rows and puts the cursor at the start of the first. */
+    void (*hide)(struct term_prompt *prompt, struct buf *out);
+    /* Appends its rows and puts the cursor where the next key goes; it is at the start of a free row. */
+    void (*show)(struct term_prompt *prompt, struct buf *out);
+    /* It has been hidden for output: term_prompt_show is to be called before the loop waits. */
+    void (*wake)(struct term_prompt *prompt);
+};
+
+/* Sets the prompt; it is drawn by term_prompt_show.  NULL takes it off the screen. */
+void term_prompt_set(struct term *term, struct term_prompt *prompt);
+
+/* Draw it, if there is one that is not on the screen; take it off until the next term_prompt_show. */
+void term_prompt_show(struct term *term);
+void term_prompt_hide(struct term *term);
+
+/* What the editor writes while the prompt is on the screen (an echoed key). */
+void term_prompt_echo(struct term *term, const char *bytes, size_t n);
+
+/* The line is about to end: moves it above the live lines, where it will stay. */
+void term_prompt_lift(struct term *term);
+
+/* The line has ended with these bytes, behind which a free row begins.  It stays on the screen. */
+void term_prompt_done(struct term *term, const char *bytes, size_t n);
+
+/* Clears the screen; what stands at the bottom is drawn again at the top. */
+void term_clear(struct term *term);
+
+/* Others have written to the terminal (the shell, while the process was stopped): nothing that was drawn is
+ * where it was, and all is drawn again. */
+void term_restart(struct term *term);
+
 /* Any thread: a write is waiting for a slow reader, so time that passes is not the script's. */
 bool term_is_blocked(void);
 
-/* Async-signal-safe: leaves the terminal usable (cursor on a line of its own, no colour) just before the
- * process ends without term_free. */
+/* Async-signal-safe: leaves the terminal usable (its modes, cursor on a line of its own, no colour) just
+ * before the process ends without term_free. */
 void term_leave(void);
 
 #endif
