@@ -138,7 +138,7 @@ static int l_permit_governed(lua_State *L)
     return 1;
 }
 
-static void push_permit(lua_State *L, struct permit **owner)
+void spend_push_permit(lua_State *L, struct permit **owner)
 {
     struct permit **box = luax_new(L, PERMIT_CLASS, sizeof(struct permit *));
     *box = *owner;
@@ -191,7 +191,7 @@ static int take_finish(lua_State *L, struct op *op)
 {
     struct take_op *t = (struct take_op *)op;
     if (!t->permit) return luax_raise_err(L, &t->err);
-    push_permit(L, &t->permit);
+    spend_push_permit(L, &t->permit);
     return 1;
 }
 
@@ -276,175 +276,6 @@ static int l_next_low(lua_State *L)
     else
         spend_on_low(spend, low_cb, l);
     return op_park(L, &l->op);
-}
-
-/* ---- spend.request: gate, reservation and intent in one wait ------------------------------------------- */
-
-struct request_op {
-    struct op op;
-    struct permit *permit;       /* the op's until finish hands it to the script */
-    struct spend_denial *denial; /* NULL if granted */
-    struct err err;              /* the intent could not be recorded */
-    bool failed;
-};
-
-static void intent_done_cb(void *ctx, struct permit *permit, const struct err *err)
-{
-    struct request_op *r = ctx;
-    (void)permit;
-    r->failed = err != NULL;
-    if (err) r->err = *err;
-    op_complete(&r->op);
-}
-
-static void request_done_cb(void *ctx, struct permit *permit, const struct spend_denial *denial)
-{
-    struct request_op *r = ctx;
-    if (denial) {
-        r->denial = mem_dup(denial, sizeof *denial);
-        op_complete(&r->op);
-    } else {
-        spend_intent(permit, intent_done_cb, r, NULL); /* it is reserved: the order is right */
-    }
-}
-
-static void request_abort(struct op *op)
-{
-    struct request_op *r = (struct request_op *)op;
-    permit_drop(r->permit);
-    r->permit = NULL;
-}
-
-static void request_release(struct op *op)
-{
-    struct request_op *r = (struct request_op *)op;
-    permit_drop(r->permit);
-    mem_free(r->denial);
-}
-
-/* The error on top gets what the call was. */
-static void add_call(lua_State *L, const struct permit *permit)
-{
-    lua_pushstring(L, permit_service(permit));
-    lua_setfield(L, -2, "service");
-    lua_pushstring(L, permit_operation(permit));
-    lua_setfield(L, -2, "operation");
-}
-
-static int raise_denial(lua_State *L, const struct request_op *r)
-{
-    const struct spend_denial *denial = r->denial;
-    luax_push_err(L, &denial->err);
-    add_call(L, r->permit);
-    if (denial->has_price) set_amount(L, "price", &denial->price);
-    if (denial->has_limit) {
-        set_amount(L, "limit", &denial->limit);
-        set_amount(L, "left", &denial->left);
-    }
-    if (denial->budget[0]) {
-        lua_pushstring(L, denial->budget);
-        lua_setfield(L, -2, "budget");
-    }
-    return lua_error(L);
-}
-
-static int request_finish(lua_State *L, struct op *op)
-{
-    struct request_op *r = (struct request_op *)op;
-    if (r->denial) return raise_denial(L, r);
-    if (r->failed) {
-        luax_push_err(L, &r->err);
-        add_call(L, r->permit);
-        return lua_error(L);
-    }
-    push_permit(L, &r->permit);
-    return 1;
-}
-
-static void request_describe(const struct op *op, struct buf *out)
-{
-    const struct request_op *r = (const struct request_op *)op;
-    if (r->permit) buf_printf(out, "the gate of %s", permit_operation(r->permit));
-}
-
-static const struct op_type request_type = {.name = "spend.request",
-                                            .timed = true,
-                                            .abort = request_abort,
-                                            .finish = request_finish,
-                                            .release = request_release,
-                                            .describe = request_describe};
-
-/* Pushes the field; the amount in *out, or NULL if there is none. */
-static const struct amount *opt_amount(lua_State *L, const char *field, const char *what, struct amount *out)
-{
-    lua_getfield(L, 1, field);
-    bool given = !lua_isnil(L, -1);
-    if (given) amountx_read(L, -1, what, NULL, out);
-    return given ? out : NULL;
-}
-
-static const char *need_string(lua_State *L, const char *field)
-{
-    const char *s = luax_opt_string(L, 1, "spend.request", field, NULL, NULL);
-    if (!s) luax_invalid(L, "spend.request: %s is missing", field);
-    return s;
-}
-
-static size_t read_budgets(lua_State *L, struct budget **budgets)
-{
-    lua_getfield(L, 1, "budgets");
-    if (lua_isnil(L, -1)) return 0;
-    luaL_checktype(L, -1, LUA_TTABLE);
-    size_t count = lua_rawlen(L, -1);
-    if (count > SPEND_BUDGETS_MAX)
-        luax_invalid(L, "spend.request: at most %d budgets at once", SPEND_BUDGETS_MAX);
-    for (size_t i = 0; i < count; i++) {
-        lua_rawgeti(L, -1, (lua_Integer)i + 1);
-        budgets[i] = budget_test(L, -1); /* the table keeps it alive */
-        if (!budgets[i]) luax_invalid(L, "spend.request: budgets[%d] is no budget", (int)i + 1);
-        lua_pop(L, 1);
-    }
-    return count;
-}
-
-/* spend.request{operation=, service=, account=, key=, price=, no_worst_case=, max_cost=,
- * max_cost_per_attempt=, budgets=, job=, attempt=, policy=, tags=, model=, intent=} -> a permit in state
- * "intent"; raises `denied`.  tags: JSON; intent: 32 hex digits that nobody has used, else drawn */
-static int l_request(lua_State *L)
-{
-    static const char *const fields[] = {"operation", "service",       "account",  "key",
-                                         "price",     "no_worst_case", "max_cost", "max_cost_per_attempt",
-                                         "budgets",   "job",           "attempt",  "policy",
-                                         "tags",      "model",         "intent",   NULL};
-    struct amount price, max_cost, per_attempt;
-    struct budget *budgets[SPEND_BUDGETS_MAX];
-    luaL_checktype(L, 1, LUA_TTABLE);
-    task_check_not_cancelled(L, "spend.request");
-    luax_check_options(L, 1, "spend.request", fields);
-    struct spend_request request = {.operation = need_string(L, "operation"),
-                                    .service = need_string(L, "service"),
-                                    .budgets = budgets,
-                                    .budget_count = read_budgets(L, budgets)};
-    request.account = luax_opt_string(L, 1, "spend.request", "account", NULL, NULL);
-    request.key = luax_opt_string(L, 1, "spend.request", "key", NULL, NULL);
-    request.job = luax_opt_string(L, 1, "spend.request", "job", NULL, NULL);
-    request.policy = luax_opt_string(L, 1, "spend.request", "policy", NULL, NULL);
-    request.tags = luax_opt_string(L, 1, "spend.request", "tags", NULL, NULL);
-    request.model = luax_opt_string(L, 1, "spend.request", "model", NULL, NULL);
-    request.intent = luax_opt_string(L, 1, "spend.request", "intent", NULL, NULL);
-    if (request.intent && (strlen(request.intent) != 32 || strspn(request.intent, "0123456789abcdef") != 32))
-        luax_invalid(L, "spend.request: intent must have 32 hex digits");
-    request.attempt = luax_opt_integer(L, 1, "spend.request", "attempt", 0, 0, INT32_MAX);
-    request.no_worst_case = luax_opt_boolean(L, 1, "spend.request", "no_worst_case", false);
-    request.priced = opt_amount(L, "price", "spend.request: price", &price) != NULL;
-    if (request.priced) request.price = price;
-    request.max_cost = opt_amount(L, "max_cost", "max_cost", &max_cost);
-    request.max_cost_per_attempt =
-        opt_amount(L, "max_cost_per_attempt", "max_cost_per_attempt", &per_attempt);
-    struct spend *spend = spend_of(L);
-    struct request_op *r = op_new(L, &request_type, sizeof *r);
-    r->permit = spend_request(spend, &request, request_done_cb, r);
-    return op_park(L, &r->op);
 }
 
 /* ---- figures ------------------------------------------------------------------------------------------- */
@@ -554,8 +385,7 @@ static const luaL_Reg permit_methods[] = {{"sent", l_permit_sent},
 
 static const luaL_Reg permit_meta[] = {{"__gc", l_permit_close}, {"__close", l_permit_close}, {NULL, NULL}};
 
-static const luaL_Reg functions[] = {{"request", l_request},
-                                     {"adopt", l_adopt},
+static const luaL_Reg functions[] = {{"adopt", l_adopt},
                                      {"take", l_take},
                                      {"next_low", l_next_low},
                                      {"count_denial", l_count_denial},
@@ -570,5 +400,6 @@ int luaopen_perigee_core_spend(lua_State *L)
 {
     luax_class(L, PERMIT_CLASS, permit_methods, permit_meta);
     luaL_newlib(L, functions);
+    spend_add_request(L);
     return 1;
 }

@@ -15,4 +15,10 @@ struct spend *spend_of(lua_State *L);
 /* [-0, +0, -] the budget at index (bindings/budget.c makes them), or NULL if the value is none. */
 struct budget *budget_test(lua_State *L, int index);
 
+/* [-0, +1, m] the permit as a value, which owns it from now on. */
+void spend_push_permit(lua_State *L, struct permit **owner);
+
+/* [-0, +0, m] puts request and judge into the table on top. */
+void spend_add_request(lua_State *L);
+
 #endif

@@ -274,6 +274,51 @@ static bool gate(const struct permit *permit, const struct spend_request *reques
            gate_limit(denial, request->max_cost, "max_cost");
 }
 
+/* What a request is denied for before its store is asked. */
+static bool judge_request(const struct permit *permit, const struct spend_request *request,
+                          struct spend_denial *denial)
+{
+    *denial = (struct spend_denial){.has_price = request->priced, .price = request->price};
+    if (request->priced && amount_sign(&request->price) < 0) {
+        err_set(&denial->err, ERR_INVALID, "the price of %s is negative", permit->operation);
+        return false;
+    }
+    return gate(permit, request, denial);
+}
+
+/* A permit for the time of a look: no intent is drawn for it. */
+static struct permit *permit_to_look(struct spend *spend, const struct spend_request *request)
+{
+    struct spend_request look = *request;
+    look.intent = "";
+    return permit_new(spend, &look);
+}
+
+bool spend_judge(struct spend *spend, const struct spend_request *request, struct spend_denial *denial)
+{
+    struct permit *permit = permit_to_look(spend, request);
+    bool granted = judge_request(permit, request, denial);
+    for (size_t i = 0; granted && request->priced && i < permit->booking_count; i++)
+        granted = budget_check(permit->bookings[i].budget, &request->price, denial);
+    if (!granted) {
+        permit->denial = mem_dup(denial, sizeof *denial);
+        spend->counters.requested++;
+        spend_count_denial(spend, denial->err.code);
+        log_denial(permit);
+    }
+    permit_free(permit);
+    return granted;
+}
+
+size_t spend_budgets_of(struct spend *spend, const struct spend_request *request, struct budget **budgets)
+{
+    struct permit *permit = permit_to_look(spend, request);
+    size_t count = permit->booking_count;
+    for (size_t i = 0; i < count; i++) budgets[i] = permit->bookings[i].budget;
+    permit_free(permit);
+    return count;
+}
+
 static void warn_ungoverned(struct permit *permit)
 {
     if (permit->governed || permit->spend->warned_ungoverned) return;
@@ -286,15 +331,12 @@ struct permit *spend_request(struct spend *spend, const struct spend_request *re
                              spend_request_done_fn done, void *ctx)
 {
     struct permit *permit = permit_new(spend, request);
-    struct spend_denial denial = {.has_price = request->priced, .price = request->price};
+    struct spend_denial denial;
     permit->request_done = done;
     permit->ctx = ctx;
     permit->in_store = true;
     spend->counters.requested++;
-    if (request->priced && amount_sign(&request->price) < 0) {
-        err_set(&denial.err, ERR_INVALID, "the price of %s is negative", permit->operation);
-        spend_store_reserved(permit, &denial);
-    } else if (!gate(permit, request, &denial)) {
+    if (!judge_request(permit, request, &denial)) {
         spend_store_reserved(permit, &denial);
     } else {
         warn_ungoverned(permit);

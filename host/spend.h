@@ -229,6 +229,15 @@ typedef void (*spend_intent_done_fn)(void *ctx, struct permit *permit, const str
 struct permit *spend_request(struct spend *spend, const struct spend_request *request,
                              spend_request_done_fn done, void *ctx);
 
+/* Whether spend_request would be denied as things stand: asks for nothing and holds nothing, so a request
+ * that follows may still be.  A durable budget is judged by its figures as last read.  False: *denial says
+ * why, and is counted like that of a request. */
+bool spend_judge(struct spend *spend, const struct spend_request *request, struct spend_denial *denial);
+
+/* The budgets that such a request counts against, each once: its own, then those of the process.  The caller
+ * holds no reference.  budgets: SPEND_BUDGETS_MAX * 2 of them.  Returns their number. */
+size_t spend_budgets_of(struct spend *spend, const struct spend_request *request, struct budget **budgets);
+
 /* The next five return -1 and err (kind invalid, code "order") in a state other than the one named, and
  * change nothing then. */
 

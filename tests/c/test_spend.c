@@ -38,6 +38,41 @@ static void test_the_way_of_a_call(void)
     budget_unref(b);
     teardown();
 }
+
+/* What the gate would say is told without holding, counting or drawing anything. */
+static void test_a_judgement_holds_nothing(void)
+{
+    setup();
+    struct budget *b = make_budget(BUDGET_TOTAL, "10 CCD", false),
+                  *own = make_budget(BUDGET_DAY, "3 CCD", false);
+    struct budget *found[2 * SPEND_BUDGETS_MAX], *list[] = {own};
+    struct spend_request request = {.operation = "start_inference",
+                                    .service = "deai",
+                                    .budgets = list,
+                                    .budget_count = 1,
+                                    .priced = true};
+    struct spend_denial denial;
+    spend_add_default_budget(spend, b, NULL);
+    CHECK_INT(spend_budgets_of(spend, &request, found), 2);
+    CHECK(found[0] == own && found[1] == b);
+    request.price = money("2 CCD");
+    CHECK(spend_judge(spend, &request, &denial));
+    CHECK_LINE(b, "0 CCD", "0 CCD", "0 CCD", "10 CCD");
+    CHECK_INT(spend_counters(spend)->requested, 0);
+    request.price = money("4 CCD");
+    CHECK(!spend_judge(spend, &request, &denial));
+    CHECK_STR(denial.err.code, "over_budget");
+    CHECK_MONEY(denial.left, "3 CCD");
+    CHECK_INT(spend_counters(spend)->denied[DENIAL_OVER_BUDGET], 1);
+    CHECK_INT(spend_counters(spend)->requested, 1);
+    request.priced = false;
+    CHECK(!spend_judge(spend, &request, &denial));
+    CHECK_STR(denial.err.code, "no_price");
+    budget_unref(own);
+    budget_unref(b);
+    teardown();
+}
+
 /* ---- wrong orders ------------------------------------------------------------------------------------- */
 
 enum verb { VERB_INTENT, VERB_SENT, VERB_CREATED, VERB_NONE, VERB_UNKNOWN, VERB_SETTLE, VERB_RELEASE, VERBS };
@@ -394,6 +429,7 @@ static void test_books_balance_after_any_history(void)
 int main(void)
 {
     test_the_way_of_a_call();
+    test_a_judgement_holds_nothing();
     test_wrong_orders_change_nothing();
     test_drop_fails_safe_in_every_state();
     test_an_unknown_outcome_stays_held_and_is_presumed_spent();
