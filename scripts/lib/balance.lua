@@ -10,11 +10,13 @@ local clock = require "perigee.core.task"
 local errors = require "perigee.error"
 local service = require "perigee.service"
 local spend = require "perigee.core.spend"
+local task = require "perigee.task"
 
 local balance = {}
 
 local CURRENCY <const> = "CCD"
 local FRESH <const> = 60 -- seconds for which a balance is good
+local PEEK <const> = 3 -- seconds a look may take that nothing depends on
 
 local function is_wanted(client, budgets)
   if client.service ~= "deai" then return false end
@@ -44,6 +46,13 @@ local function read(client)
   end
   local held, taken_on = figures()
   return known.amount - (taken_on - known.taken_on), held, known
+end
+
+--- What the account has left, as far as that can be said quickly, for a person who is asked whether to pay; else nil.
+function balance.peek(client)
+  if client.service ~= "deai" then return nil end
+  local have = task.try(task.deadline, PEEK, read, client)
+  return have
 end
 
 --- Raises `funds` if the account cannot pay the price, and so before anything is sent.  budgets: all of the call.

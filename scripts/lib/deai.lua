@@ -9,6 +9,7 @@ local core = require "perigee.core.ops"
 local errors = require "perigee.error"
 local flows = require "perigee.deai_flows"
 local paging = require "perigee.paging"
+local permits = require "perigee.permit"
 local service = require "perigee.service"
 
 local deai = {}
@@ -180,11 +181,13 @@ function Client:create_job(t)
   local parts, options = core.split("deai", "create_job", t)
   local fields = core.check("deai", "create_job", parts[1])
   service.paid_options(options)
-  local lock <close> = service.lock(self, "train", fields.jobName) -- luacheck: ignore 211
-  local draft = account.own_draft(self, "deai.create_job", "train|" .. fields.jobName, "jobName " .. fields.jobName)
-  local job_id, permit = flows.submit_job(self, fields, options, draft.price, false)
-  permit:close()
-  return job_id
+  return permits.staged(nil, function()
+    local lock <close> = service.lock(self, "train", fields.jobName) -- luacheck: ignore 211
+    local draft = account.own_draft(self, "deai.create_job", "train|" .. fields.jobName, "jobName " .. fields.jobName)
+    local job_id, permit = flows.submit_job(self, fields, options, draft, false)
+    permit:close()
+    return job_id
+  end)
 end
 
 --- Starts the inference that the last estimate of this jobID described.  Returns the infer_id.
@@ -192,9 +195,11 @@ function Client:start_inference(t)
   local parts, options = core.split("deai", "start_inference", t)
   local fields = core.check("deai", "start_inference", parts[1])
   service.paid_options(options)
-  local lock <close> = service.lock(self, "infer", fields.jobID) -- luacheck: ignore 211
-  local draft = account.own_draft(self, "deai.start_inference", "infer|" .. fields.jobID, "jobID " .. fields.jobID)
-  return flows.submit_inference(self, fields, options, draft.price)
+  return permits.staged(nil, function()
+    local lock <close> = service.lock(self, "infer", fields.jobID) -- luacheck: ignore 211
+    local draft = account.own_draft(self, "deai.start_inference", "infer|" .. fields.jobID, "jobID " .. fields.jobID)
+    return flows.submit_inference(self, fields, options, draft)
+  end)
 end
 
 Client.train = flows.train

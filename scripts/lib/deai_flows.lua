@@ -9,6 +9,7 @@ local core = require "perigee.core.ops"
 local errors = require "perigee.error"
 local json = require "perigee.json"
 local paging = require "perigee.paging"
+local permits = require "perigee.permit"
 local service = require "perigee.service"
 local task = require "perigee.task"
 
@@ -151,14 +152,22 @@ local function accepted_without_id(err)
   return ok and type(reply) == "table" and reply.code == 200
 end
 
---- createJob under the lock of its jobName; returns the jobID and its permit.  A reply without jobID is made good
---- if exactly one new job of that name appeared; adopt: a lost one too.
-function flows.submit_job(client, fields, options, price, adopt)
+-- What the gate is told of a draft: {price=, id=, compound=}; one of a compound call is its own, and made anew when
+-- a person has been asked in between, another one is what the person was asked about.
+local function terms_of(key, draft, model)
+  return {
+    key = key, price = draft.price, model = model, draft = not draft.compound and draft.id or nil,
+    note = not draft.price and "there was no estimate of it here" or nil,
+  }
+end
+
+--- createJob under the lock of its jobName; returns the jobID and its permit.  draft: as of account.draft.  A reply
+--- without jobID is made good if exactly one new job of that name appeared; adopt: a lost one too.
+function flows.submit_job(client, fields, options, draft, adopt)
+  local price = draft.price
   local name, key = fields.jobName, "train|" .. fields.jobName
   local before = jobs_named(client, name)
-  local reply, permit, err = service.pay(client, "create_job", fields, options, {
-    key = name, price = price, model = options.model,
-  })
+  local reply, permit, err = service.pay(client, "create_job", fields, options, terms_of(name, draft, options.model))
   if reply then return reply.jobID, permit end
   local accepted = accepted_without_id(err)
   local job_id
@@ -202,13 +211,13 @@ function flows.train(client, t)
   local timeout = service.seconds("deai.train: timeout", options.timeout, JOB_TIMEOUT)
   local draft_fields = flows.upload_files(client, estimate, parts[1], options)
   local result = { jobName = create.jobName }
-  do
+  permits.staged(nil, function()
     local lock <close> = service.lock(client, "train", create.jobName) -- luacheck: ignore 211
     result.price = account.draft(client, estimate, "train|" .. create.jobName, draft_fields, {}).price
     local permit
-    result.jobID, permit = flows.submit_job(client, create, call, result.price, true)
+    result.jobID, permit = flows.submit_job(client, create, call, { price = result.price, compound = true }, true)
     permit:close() -- no charge of a training is ever reported: it is settled at its price
-  end
+  end)
   service.annotated({ jobID = result.jobID, jobName = result.jobName, price = result.price }, function()
     start_reporting(client, options, result, result.jobID)
     if options.wait then
@@ -266,11 +275,9 @@ end
 
 --- inference under the lock of its jobID; returns the infer_id.  What it costs stays held until the service reports
 --- the charge.
-function flows.submit_inference(client, fields, options, price)
+function flows.submit_inference(client, fields, options, draft)
   local since = os.time() + account.state(client).skew
-  local reply, permit, err = service.pay(client, "start_inference", fields, options, {
-    key = fields.jobID, price = price, model = "inference",
-  })
+  local reply, permit, err = service.pay(client, "start_inference", fields, options, terms_of(fields.jobID, draft, "inference"))
   if reply then
     flows.note_start(client, fields.jobID, since)
     account.state(client).open[reply.infer_id] = permit
@@ -303,18 +310,19 @@ local function infer_fields(t)
 end
 
 --- Estimate, gate and start under one lock, then wait: {infer_id, result, tx_hash, ccd_cost, submitTime, price}.
-function flows.infer(client, t)
+--- plan: of perigee.permit, for many of them.
+function flows.infer(client, t, plan)
   local estimate, start, options = infer_fields(t)
   local call = service.paid_options(options)
   if options.on_start then service.check_type("on_start", options.on_start, "function") end
   local timeout = service.seconds("deai.infer: timeout", options.timeout, INFERENCE_TIMEOUT)
   local draft_fields = flows.upload_files(client, "estimate_inference", estimate, options)
   local result = { jobID = start.jobID }
-  do
+  permits.staged(plan, function()
     local lock <close> = service.lock(client, "infer", start.jobID) -- luacheck: ignore 211
     result.price = account.draft(client, "estimate_inference", "infer|" .. start.jobID, draft_fields, {}).price
-    result.infer_id = flows.submit_inference(client, start, call, result.price)
-  end
+    result.infer_id = flows.submit_inference(client, start, call, { price = result.price, compound = true })
+  end)
   service.annotated({ jobID = result.jobID, infer_id = result.infer_id, price = result.price }, function()
     start_reporting(client, options, result, result.infer_id)
     if options.wait == false then return end

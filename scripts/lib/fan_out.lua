@@ -13,6 +13,7 @@ local core = require "perigee.core.task"
 local errors = require "perigee.error"
 local fs = require "perigee.fs"
 local log = require "perigee.log"
+local permits = require "perigee.permit"
 local check_options = require "perigee.options".check
 local results_file = require "perigee.fan_out_results"
 local retry = require "perigee.retry"
@@ -156,7 +157,7 @@ local function infer(run, item, data_path)
   item.at, item.after = service_time(run), run.newest
   run.results:note(item, "starting")
   for _, b in ipairs(run.budgets) do counted[b][key_of(run, item)] = true end
-  return run.client:infer {
+  return run.client:infer({
     jobID = run.options.jobID,
     data_path = data_path,
     max_cost = run.options.max_cost,
@@ -167,7 +168,7 @@ local function infer(run, item, data_path)
       run.results:note(item, "running")
       turn:release()
     end,
-  }
+  }, run.plan)
 end
 
 -- Calls that come before a start: a reply lost there starts and costs nothing, the next run does them again.
@@ -198,7 +199,7 @@ end
 -- Starts an item; a start that certainly did not happen may be tried again, nothing else.
 local function start(run, item)
   local ok, err = pcall(function()
-    local data_path = run.client:upload(item.file)
+    local data_path = item.data_path or run.client:upload(item.file)
     local reply, late = run.retry:run(function()
       local ok, reply = pcall(infer, run, item, data_path)
       if ok then return reply end
@@ -214,11 +215,39 @@ local function start(run, item)
   if err.kind == "cancelled" then error(err, 0) end
 end
 
+-- ---- the question of a session --------------------------------------------------------------------------------
+
+-- What the start of an item would ask for, or nil: it cannot be priced now, or is above max_cost by itself, and its
+-- start will say so.
+local function request_of(run, item)
+  local ok, price = pcall(function()
+    item.data_path = run.client:upload(item.file)
+    return run.client:estimate_inference { jobID = run.options.jobID, data_path = item.data_path }
+  end)
+  if not ok and (not errors.is(price) or price.kind == "cancelled") then error(price, 0) end
+  local most = run.options.max_cost and amount(run.options.max_cost)
+  if not ok or (most and most:currency() == price:currency() and price > most) then return nil end
+  return {
+    service = "deai", operation = "start_inference", account = run.client.account, key = run.options.jobID, price = price,
+    max_cost = run.options.max_cost, budgets = budget.collect(run.options.budget, run.client.budget),
+  }
+end
+
+-- In a session a person is asked once, for all that is to be started: every input is priced for that.
+local function confirm(run, todo)
+  run.plan = #todo > 0 and permits.plan(#todo, "inferences") or nil
+  if not run.plan then return end
+  local requests, priced = {}, task.map(todo, function(item) return request_of(run, item) end, { concurrency = run.concurrency })
+  for i = 1, #todo do requests[#requests + 1] = priced[i] end
+  permits.confirm(run.plan, requests, { client = run.client, note = "the dearest of them" })
+end
+
 local function start_all(run)
   local todo = {}
   for _, item in ipairs(run.items) do
     if item.state == "not_started" or item.state == "failed" then todo[#todo + 1] = item end
   end
+  confirm(run, todo)
   if #todo > 0 then run.newest = read_newest(run) end
   task.map(todo, function(item)
     if run.stopped then return end

@@ -18,6 +18,9 @@ local FIELDS = { "attempts", "elapsed", "base", "cap", "jitter", "on", "service"
 local KINDS = { "network", "timeout", "tls", "http", "auth", "api", "parse", "denied", "funds", "job_failed",
   "unavailable", "limit", "closed", "retryable" }
 
+-- Denials by a person, or for want of one: to ask again is not for a program.
+local ASKED <const> = { declined = true, not_confirmed = true }
+
 -- ---- the bucket of a service: retries cost a token, time and success bring them back ---------------------
 -- It keeps many tasks that fail together, of all VMs, from hammering a service that is down: each waits for
 -- its token, and who would wait longer than its cap gives up.  (host/bucket.h)
@@ -96,6 +99,7 @@ end
 -- Why this error ends the run, or nil and the seconds to wait.
 local function verdict(policy, err, attempt, started)
   if err.outcome == "unknown" then return "its outcome is unknown: it may have been executed" end
+  if ASKED[err.code] and err.kind == "denied" then return "a person has not said yes to it" end
   if err.kind == "invalid" or not policy.wants(err, attempt) then
     return ("an error of kind %s is not to be repeated"):format(err.kind)
   end

@@ -12,8 +12,8 @@ local core = require "perigee.core.ops"
 local clock = require "perigee.core.task"
 local errors = require "perigee.error"
 local log = require "perigee.log"
+local permits = require "perigee.permit"
 local retry = require "perigee.retry"
-local spend = require "perigee.core.spend"
 local task = require "perigee.task"
 
 local service = {}
@@ -189,11 +189,11 @@ end
 
 -- ---- paid calls --------------------------------------------------------------------------------------------------
 
---- Options of a call that say what it may cost.  terms: {key=, price=, no_worst_case=, model=}.
+--- Options of a call that say what it may cost.  terms: {key=, price=, no_worst_case=, model=, draft=, note=}.
 local function request_permit(client, operation, options, terms)
   local budgets = budget.collect(options.budget, client.budget)
   require("perigee.balance").check(client, operation, terms.price, budgets)
-  return spend.request {
+  return permits.request({
     service = client.service,
     operation = operation,
     account = client.account,
@@ -204,7 +204,7 @@ local function request_permit(client, operation, options, terms)
     max_cost = options.max_cost,
     max_cost_per_attempt = options.max_cost_per_attempt,
     budgets = budgets,
-  }
+  }, { client = client, draft = terms.draft, note = terms.note })
 end
 
 --- At the end of this program an answer is waited for no longer than so many seconds. Returns how long it is then.
@@ -238,6 +238,7 @@ function service.pay(client, operation, fields, options, terms)
         return nil, permit, reply
       end
     end
+    permits.unused(permit)
     permit:close()
     if attempt == 2 or not errors.is(reply, "auth") or not client:renew(token, reply) then error(reply, 0) end
   end

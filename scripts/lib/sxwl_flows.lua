@@ -9,6 +9,7 @@ local clock = require "perigee.core.task"
 local core = require "perigee.core.ops"
 local errors = require "perigee.error"
 local log = require "perigee.log"
+local permits = require "perigee.permit"
 local price = require "perigee.sxwl_price"
 local retry = require "perigee.retry"
 local service = require "perigee.service"
@@ -33,12 +34,26 @@ end
 
 -- ---- submit ------------------------------------------------------------------------------------------------------
 
+-- What the worst case is made of, in words.
+local function price_note(client, fields, missing)
+  local hourly = client.prices[fields.gpuType]
+  if not hourly then return ("the client has no price for %s"):format(fields.gpuType) end
+  if missing == "bound" then return ("%s an hour for as long as it runs"):format(tostring(price.of(hourly, fields.gpuNumber, 60))) end
+  return ("at most: %d GPU(s) for %d min at %s an hour"):format(fields.gpuNumber, fields.stopTime, tostring(hourly))
+end
+
 --- create_job of exact fields; returns the job_id.  Its worst case stays held until the end of the job is seen.
+--- options.plan: of perigee.permit, for several attempts.
 function flows.submit(client, fields, options)
-  local worst, missing = price.worst_case(client.prices, fields)
-  local reply, permit = service.pay_or_raise(client, "create_job", fields, options, {
-    key = fields.gpuType, price = worst, no_worst_case = missing == "bound", model = fields.gpuType,
-  })
+  local worst
+  local reply, permit = permits.staged(options.plan, function()
+    local missing
+    worst, missing = price.worst_case(client.prices, fields)
+    return service.pay_or_raise(client, "create_job", fields, options, {
+      key = fields.gpuType, price = worst, no_worst_case = missing == "bound", model = fields.gpuType,
+      note = price_note(client, fields, missing),
+    })
+  end)
   client.jobs_seen[reply.job_id] = {
     created = clock.now(),
     stop_seconds = fields.stopType == "1" and fields.stopTime * 60 or nil,
@@ -367,8 +382,9 @@ end
 local function run_again(client, fields, options)
   local policy = options.retry.run and options.retry or retry.new(options.retry)
   local group = options.max_cost and budget.group(options.max_cost)
+  local plan = permits.plan(policy.attempts, "attempts", options.max_cost)
   return policy:run(function(try)
-    local own = {}
+    local own = { plan = plan }
     for name, value in pairs(options) do own[name] = value end
     if group then
       own.budget = { group, options.budget }
