@@ -107,18 +107,25 @@ local function take(variables, study, closure)
   return closed
 end
 
+-- A variable to be closed keeps the call from being a tail call, which would leave no frame of the input.
+local VALUES <const> = "local __perigee_tail <close> = nil; return "
+
 --- Lua that is complete as a function over env and the variables, and what it declares (for rescue), or nil and what is
---- wrong with it. What it declares is in variables when it has run; study.closed then names what was closed.
-function locals.compile(text, chunkname, env, variables)
-  local plain, problem = load(text, chunkname, "t", env)
+--- wrong with it. echoes: it is taken as an expression if it can be one. What it declares is in variables when it has
+--- run; study.closed then names what was closed.
+function locals.compile(text, chunkname, env, variables, echoes)
+  local plain, problem = load(echoes and VALUES .. text or text, chunkname, "t", env)
+  local body = plain and echoes and VALUES .. text or text
+  if not plain then plain, problem = load(text, chunkname, "t", env) end
   if not plain then return nil, problem end
   local study = source.study(text)
+  study.chunkname = chunkname
   local shares = #study.locals > 0
   for name in pairs(study.names) do shares = shares or variables[name] ~= nil end
   if not shares then return plain, study end
   -- A label at the very end must stay there, because a goto passes a `local`: then these are not kept.
-  local made = load(wrapped(with_keep(text, study), study, variables), chunkname, "t", env)
-  if not made then made, problem = load(wrapped(text, study, variables), chunkname, "t", env) end
+  local made = load(wrapped(with_keep(body, study), study, variables), chunkname, "t", env)
+  if not made then made, problem = load(wrapped(body, study, variables), chunkname, "t", env) end
   if not made then return nil, problem end
   local function keep(closure) study.closed = take(variables, study, closure) end
   return join(made(), variables, keep), study
@@ -148,7 +155,10 @@ function locals.rescue(variables, study, f)
   for level = 2, DEEPEST do
     local info = getinfo(level, "f")
     if info == nil then return end
-    if info.func == f then return rescue_frame(variables, study, level) end
+    if info.func == f then
+      rescue_frame(variables, study, level) -- no tail call: it counts frames
+      return
+    end
   end
 end
 

@@ -154,18 +154,31 @@ local function closed_note(closed)
   return ("%s %s closed at the end of the input\n"):format(table.concat(closed, ", "), verb)
 end
 
--- An expression gives its values, else it is a statement.
 local function as_function(session, text, chunkname)
-  local expression = "return " .. text
-  if not load(expression, chunkname, "t", {}) then expression = text end
-  return locals.compile(expression, chunkname, session.env, session.locals)
+  return locals.compile(text, chunkname, session.env, session.locals, true)
+end
+
+-- The frames of the input and what it has called; its own is the main chunk, whatever it was compiled in.
+local function input_frames(trace, chunkname)
+  local lines, last = {}, nil
+  local name = chunkname:sub(2)
+  for line in trace:gmatch "[^\n]+" do
+    lines[#lines + 1] = line
+    local where, what = line:match "^\t(.-): in (.*)$"
+    if where and where:sub(1, #name + 1) == name .. ":" and (what == "main chunk" or what == ("function <%s:1>"):format(name)) then
+      last = #lines
+    end
+  end
+  if not last then return trace end
+  lines[last] = lines[last]:gsub(": in .*$", ": in main chunk")
+  return table.concat(lines, "\n", 1, last)
 end
 
 -- quiet: what it returns is not echoed.
 local function run_function(session, f, study, text, quiet, ...)
   local trace
   local results = table.pack(xpcall(f, function(err)
-    trace = traceback("", 2):gsub("^\n", "")
+    trace = input_frames(traceback("", 2):gsub("^\n", ""), study.chunkname)
     locals.rescue(session.locals, study, f)
     return err
   end, ...))

@@ -45,7 +45,7 @@ end
 --- Tells whether more has to follow before it is Lua, by the parser's own verdict.
 function source.incomplete(text)
   if is_command(text) then return false end
-  text = source.background(text) or text
+  text = (source.background(text) or text) .. "\n" -- a string in quotes ends with its line
   local expression, first = load("return " .. text, "=input", "t", {})
   if expression then return false end
   local statement, second = load(text, "=input", "t", {})
