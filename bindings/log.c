@@ -3,6 +3,10 @@
  *   write(level, event, fields)  fields: a list key, value, key, value … of strings, numbers, booleans
  *   enabled(level)               whether such a line would be written
  *   set_level(name), set_format("text"|"json"), set_run(id), open_file(path)
+ *   level() -> name              of what is shown
+ *   keep(level, lines)           keeps the last lines in a ring; 0: none
+ *   kept(from, most) -> lines, last    those kept from that number on (the last `most`): { {number=, level=, text=}, … }, and the
+ *                                number of the last line
  * scripts/lib/log.lua makes words and values fit; here they are only copied out.
  */
 #include "bindings/modules.h"
@@ -11,6 +15,8 @@
 
 #include "host/log.h"
 #include "host/luax.h"
+
+enum { KEPT_MOST = 100000 };
 
 static enum log_level check_level(lua_State *L, int index)
 {
@@ -92,6 +98,43 @@ static int l_open_file(lua_State *L)
     return 0;
 }
 
+static int l_level(lua_State *L)
+{
+    lua_pushstring(L, log_level_name(log_level()));
+    return 1;
+}
+
+static int l_keep(lua_State *L)
+{
+    lua_Integer lines = luaL_checkinteger(L, 2);
+    luaL_argcheck(L, lines >= 0 && lines <= KEPT_MOST, 2, "too many lines");
+    log_keep(check_level(L, 1), (size_t)lines);
+    return 0;
+}
+
+static int l_kept(lua_State *L)
+{
+    lua_Integer from = luaL_optinteger(L, 1, 1), most = luaL_optinteger(L, 2, KEPT_MOST), n = 0;
+    lua_Integer last = (lua_Integer)log_kept_count();
+    lua_newtable(L);
+    if (from < last - most + 1) from = last - most + 1;
+    for (lua_Integer i = from < 1 ? 1 : from; i <= last; i++) {
+        enum log_level level;
+        const char *text = log_kept((uint64_t)i, &level);
+        if (text == NULL) continue;
+        lua_createtable(L, 0, 3);
+        lua_pushinteger(L, i);
+        lua_setfield(L, -2, "number");
+        lua_pushstring(L, log_level_name(level));
+        lua_setfield(L, -2, "level");
+        lua_pushstring(L, text);
+        lua_setfield(L, -2, "text");
+        lua_rawseti(L, -2, ++n);
+    }
+    lua_pushinteger(L, last);
+    return 2;
+}
+
 int luaopen_perigee_core_log(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"write", l_write},
@@ -100,6 +143,9 @@ int luaopen_perigee_core_log(lua_State *L)
                                          {"set_format", l_set_format},
                                          {"set_run", l_set_run},
                                          {"open_file", l_open_file},
+                                         {"level", l_level},
+                                         {"keep", l_keep},
+                                         {"kept", l_kept},
                                          {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;

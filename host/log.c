@@ -15,6 +15,12 @@
 
 static const char *const level_names[] = {"debug", "info", "warn", "error", "off"};
 
+/* One line of the ring, without its line end. */
+struct kept_line {
+    char *text;
+    enum log_level level;
+};
+
 static void write_stderr(void *ctx, enum log_level level, const char *line, size_t n)
 {
     (void)ctx, (void)level;
@@ -39,7 +45,15 @@ static struct {
     char run[40];
     int fd; /* of the file; -1: lines go to the sink */
     char *path;
-} logger = {.level = LOG_LEVEL_WARN, .sink = write_stderr, .now = system_time_ms, .fd = -1};
+    struct kept_line *kept; /* a ring; NULL: nothing is kept */
+    size_t kept_size;
+    uint64_t kept_count; /* lines that ever went into it */
+    enum log_level keep_level;
+} logger = {.level = LOG_LEVEL_WARN,
+            .sink = write_stderr,
+            .now = system_time_ms,
+            .fd = -1,
+            .keep_level = LOG_LEVEL_OFF};
 
 void log_set_sink(log_sink_fn sink, void *ctx)
 {
@@ -123,11 +137,66 @@ static bool write_to_file(const char *line, size_t n)
     return true;
 }
 
+/* ---- the last lines --------------------------------------------------------------------------------- */
+
+void log_keep(enum log_level level, size_t lines)
+{
+    logger.keep_level = lines > 0 ? level : LOG_LEVEL_OFF;
+    if (lines == logger.kept_size) return;
+    for (size_t i = 0; i < logger.kept_size; i++) mem_free(logger.kept[i].text);
+    mem_free(logger.kept);
+    logger.kept = lines > 0 ? mem_alloc_array(lines, sizeof *logger.kept) : NULL;
+    logger.kept_size = lines;
+    logger.kept_count = 0;
+}
+
+uint64_t log_kept_count(void)
+{
+    return logger.kept_count;
+}
+
+const char *log_kept(uint64_t number, enum log_level *level)
+{
+    if (number < 1 || number > logger.kept_count || logger.kept_count - number >= logger.kept_size) return NULL;
+    const struct kept_line *line = &logger.kept[number % logger.kept_size];
+    *level = line->level;
+    return line->text;
+}
+
+static void keep_line(enum log_level level, const struct buf *line)
+{
+    logger.kept_count++;
+    struct kept_line *place = &logger.kept[logger.kept_count % logger.kept_size];
+    mem_free(place->text);
+    place->text = mem_dup(buf_str(line), line->len + 1);
+    place->level = level;
+}
+
 /* ---- lines ------------------------------------------------------------------------------------------ */
+
+static bool is_shown(enum log_level level)
+{
+    return level >= logger.level && level < LOG_LEVEL_OFF;
+}
+
+static bool is_kept(enum log_level level)
+{
+    return level >= logger.keep_level && level < LOG_LEVEL_OFF;
+}
 
 bool log_enabled(enum log_level level)
 {
-    return level >= logger.level && level < LOG_LEVEL_OFF;
+    return is_shown(level) || is_kept(level);
+}
+
+enum log_level log_level(void)
+{
+    return logger.level;
+}
+
+const char *log_level_name(enum log_level level)
+{
+    return level_names[level];
 }
 
 int log_level_parse(const char *name, enum log_level *level)
@@ -198,8 +267,9 @@ void log_event(enum log_level level, const char *event, const struct log_field *
     }
     buf_puts(&line, json ? "}" : "");
     redact_buf(&line, 0);
+    if (is_kept(level)) keep_line(level, &line);
     buf_putc(&line, '\n');
-    if (logger.fd < 0 || !write_to_file(line.data, line.len))
+    if (is_shown(level) && (logger.fd < 0 || !write_to_file(line.data, line.len)))
         logger.sink(logger.sink_ctx, level, line.data, line.len);
     buf_deinit(&line);
 }

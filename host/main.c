@@ -147,6 +147,7 @@ int main(int argc, char **argv)
         run_free(run);
     }
     buf_deinit(&message);
+    log_keep(LOG_LEVEL_OFF, 0);
     log_close_file();
     redact_clear();
     return status;
