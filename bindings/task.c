@@ -238,6 +238,13 @@ static int l_set_locals(lua_State *L)
     return 0;
 }
 
+/* list(name) -> { {task=, waits=, value=}, … }: the tasks that have the task-local value of that name */
+static int l_list(lua_State *L)
+{
+    task_push_list(L, luaL_checkstring(L, 1));
+    return 1;
+}
+
 /* counts() -> {tasks=, handles=, timers=, vms=, stack=, memory=}: what the specs' leak check compares */
 static int l_counts(lua_State *L)
 {
@@ -286,6 +293,7 @@ int luaopen_perigee_core_task(lua_State *L)
                                          {"shield_leave", l_shield_leave},
                                          {"locals", l_locals},
                                          {"set_locals", l_set_locals},
+                                         {"list", l_list},
                                          {"counts", l_counts},
                                          {"now", l_now},
                                          {"random", l_random},

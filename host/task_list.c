@@ -43,6 +43,51 @@ static void append_traceback(struct buf *out, const struct task *t)
     }
 }
 
+/* ---- for scripts -------------------------------------------------------------------------------------- */
+
+/* [-0, +0, m] appends {task=, waits=, value=} for each task of the scope that has the task-local value to the table on top */
+static void push_scope(lua_State *L, struct scope *scope, const char *key, int depth);
+
+static void push_task(lua_State *L, struct task *t, const char *key, int depth)
+{
+    luaL_checkstack(L, 8, "task.list");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, t->locals_ref);
+    if (lua_istable(L, -1))
+        lua_getfield(L, -1, key);
+    else
+        lua_pushnil(L);
+    if (!lua_isnil(L, -1)) {
+        struct buf *waits = luax_new_buf(L);
+        describe_wait(waits, t);
+        lua_createtable(L, 0, 3);
+        task_handle_push(L, t);
+        lua_setfield(L, -2, "task");
+        lua_pushlstring(L, buf_str(waits), waits->len);
+        lua_setfield(L, -2, "waits");
+        lua_pushvalue(L, -3);
+        lua_setfield(L, -2, "value");
+        lua_rawseti(L, -5, luaL_len(L, -5) + 1);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 2);
+    if (depth >= DEEPEST) return;
+    for (struct scope *s = t->scopes; s; s = s->outer) push_scope(L, s, key, depth + 1);
+}
+
+static void push_scope(lua_State *L, struct scope *scope, const char *key, int depth)
+{
+    for (struct list_node *n = scope->tasks.next; n != &scope->tasks; n = n->next)
+        push_task(L, LIST_ENTRY(n, struct task, sibling), key, depth);
+}
+
+void task_push_list(lua_State *L, const char *key)
+{
+    lua_newtable(L);
+    push_scope(L, &vm_of(L)->root, key, 0);
+}
+
+/* ---- for people --------------------------------------------------------------------------------------- */
+
 static void list_scope(struct listing *l, struct scope *scope, int depth);
 
 static void list_task(struct listing *l, struct task *t, int depth)
