@@ -126,6 +126,8 @@ end
 function jobs.submit(t)
   local prepared = job_spec.prepare(t)
   require("perigee.job_options").keep_budgets("jobs.submit", t)
+  local entry = task.get_local "perigee.entry" -- of a session: what this line has begun must not be lost
+  if entry then entry.touched = (entry.touched or 0) + 1 end
   local ok, view = pcall(call, "submit", prepared)
   if not ok then
     local code = errors.is(view, "invalid") and view.code

@@ -140,7 +140,21 @@ end
 
 -- ---- one call --------------------------------------------------------------------------------------------------
 
+local effects = {} -- "service.operation" -> "read", "draft", "create", "stop"; once a session has asked
+
+-- The line of a session that this task works for learns that something other than reading has gone out for it.
+local function note_effect(client, operation)
+  local entry = task.get_local "perigee.entry"
+  if not entry then return end
+  local name = client.service .. "." .. operation
+  if not effects[name] then
+    for _, def in ipairs(core.describe(client.service).operations) do effects[client.service .. "." .. def.name] = def.effect end
+  end
+  if effects[name] ~= "read" then entry.touched = (entry.touched or 0) + 1 end
+end
+
 local function exchange(client, operation, fields, options, attempt)
+  note_effect(client, operation)
   local authorized, token = pcall(client.authorize, client, operation)
   if not authorized then return false, token end
   local ok, reply, meta = pcall(client.conn.call, client.conn, operation, fields, {
