@@ -5,8 +5,10 @@
  *   set_level(name), set_format("text"|"json"), set_run(id), open_file(path)
  *   level() -> name              of what is shown
  *   keep(level, lines)           keeps the last lines in a ring; 0: none
- *   kept(from, most) -> lines, last    those kept from that number on (the last `most`): { {number=, level=, text=}, … }, and the
- *                                number of the last line
+ *   kept(from, most) -> lines, last
+ *                                the last `most` of those kept from that number on, each {number=, level=,
+ *                                text=}, and the number of the last line
+ *
  * scripts/lib/log.lua makes words and values fit; here they are only copied out.
  */
 #include "bindings/modules.h"
@@ -137,16 +139,11 @@ static int l_kept(lua_State *L)
 
 int luaopen_perigee_core_log(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"write", l_write},
-                                         {"enabled", l_enabled},
-                                         {"set_level", l_set_level},
-                                         {"set_format", l_set_format},
-                                         {"set_run", l_set_run},
-                                         {"open_file", l_open_file},
-                                         {"level", l_level},
-                                         {"keep", l_keep},
-                                         {"kept", l_kept},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"write", l_write},         {"enabled", l_enabled},
+                                         {"set_level", l_set_level}, {"set_format", l_set_format},
+                                         {"set_run", l_set_run},     {"open_file", l_open_file},
+                                         {"level", l_level},         {"keep", l_keep},
+                                         {"kept", l_kept},           {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

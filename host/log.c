@@ -157,7 +157,8 @@ uint64_t log_kept_count(void)
 
 const char *log_kept(uint64_t number, enum log_level *level)
 {
-    if (number < 1 || number > logger.kept_count || logger.kept_count - number >= logger.kept_size) return NULL;
+    if (number < 1 || number > logger.kept_count || logger.kept_count - number >= logger.kept_size)
+        return NULL;
     const struct kept_line *line = &logger.kept[number % logger.kept_size];
     *level = line->level;
     return line->text;

@@ -70,15 +70,15 @@ void log_reopen_file(void);
 /* Back to the sink. */
 void log_close_file(void);
 
-/* Keeps the last lines of this level and above, whatever is shown; 0: none.  Another number than before drops those that were
- * kept. */
+/* Keeps the last lines of this level and above, whatever is shown; 0: none.  Another number than before drops
+ * those that were kept. */
 void log_keep(enum log_level level, size_t lines);
 
 /* How many lines were kept since then, those that have gone meanwhile included. */
 uint64_t log_kept_count(void);
 
-/* The kept line of that number (the first is 1), without its line end, and its level; NULL if it is gone or yet to come.
- * Good until the next line. */
+/* The kept line of that number (the first is 1), without its line end, and its level; NULL if it is gone or
+ * yet to come. Good until the next line. */
 const char *log_kept(uint64_t number, enum log_level *level);
 
 /* What is shown now, and its name. */

@@ -132,8 +132,8 @@ void task_push_origin(lua_State *L, int index);
 /* [-0, +1, m] the task-local value of that name of the running task, or nil. */
 void task_push_local(lua_State *L, const char *name);
 
-/* [-0, +1, m] a list of {task=, waits=, value=} of the VM's tasks that have the task-local value of that name, outer ones
- * before those in their scopes. */
+/* [-0, +1, m] a list of {task=, waits=, value=} of the VM's tasks that have the task-local value of that
+ * name, outer ones before those in their scopes. */
 void task_push_list(lua_State *L, const char *name);
 
 /* ---- the scheduler ------------------------------------------------------------------------------------ */

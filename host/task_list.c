@@ -45,7 +45,8 @@ static void append_traceback(struct buf *out, const struct task *t)
 
 /* ---- for scripts -------------------------------------------------------------------------------------- */
 
-/* [-0, +0, m] appends {task=, waits=, value=} for each task of the scope that has the task-local value to the table on top */
+/* [-0, +0, m] appends {task=, waits=, value=} for each task of the scope that has the task-local value to the
+ * table on top */
 static void push_scope(lua_State *L, struct scope *scope, const char *key, int depth);
 
 static void push_task(lua_State *L, struct task *t, const char *key, int depth)
