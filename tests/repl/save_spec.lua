@@ -2,7 +2,6 @@
 --
 -- Sessions are made by hand and at random; each runs on an emulator of its own, is saved, and the script runs on a second
 -- one.  What the two ledgers say was uploaded, priced, created, stopped and deleted must be the same.
-local errors = require "perigee.error"
 local helper = require "tests.helper"
 local local_world = require "tests.services.local_world"
 local names = require "perigee.repl_names"
@@ -33,7 +32,10 @@ local function services(here)
   local made = {}
   return {
     deai = function() made.deai = made.deai or here:deai(); return made.deai end,
-    sxwl = function() made.sxwl = made.sxwl or here:sxwl { prices = { ["NVIDIA-GeForce-RTX-3090"] = "7 CNY/h" } }; return made.sxwl end,
+    sxwl = function()
+      made.sxwl = made.sxwl or here:sxwl { prices = { ["NVIDIA-GeForce-RTX-3090"] = "7 CNY/h" } }
+      return made.sxwl
+    end,
   }
 end
 
