@@ -136,7 +136,7 @@ end
 local function rescue_frame(variables, study, level)
   local want = 1
   for i = 1, 250 do
-    local name, value = getlocal(level, i) -- a tail call has brought us here
+    local name, value = getlocal(level + 1, i)
     if name == nil then return end
     local at = want
     while study.locals[at] and study.locals[at].name ~= name do at = at + 1 end

@@ -20,9 +20,9 @@ local function deeds(here)
       place[entry.job_id or entry.jobID] = #place
     end
     if entry.kind ~= "call" and entry.kind ~= "login" and entry.kind ~= "complaint" then
-      list[#list + 1] = table.concat({ entry.kind, entry.service, tostring(entry.jobName), tostring(entry.gpuNumber), tostring(entry.gpuType),
-        tostring(entry.stopTime), tostring(entry.content_id), tostring(entry.estimate), entry.kind ~= "job"
-          and tostring(place[entry.job_id or entry.jobID]) or "" }, " ")
+      local on = entry.kind ~= "job" and place[entry.job_id or entry.jobID]
+      list[#list + 1] = table.concat({ entry.kind, entry.service, tostring(entry.jobName), tostring(entry.gpuNumber),
+        tostring(entry.gpuType), tostring(entry.stopTime), tostring(entry.content_id), tostring(entry.estimate), tostring(on) }, " ")
     end
   end
   return list
