@@ -65,6 +65,8 @@ static const struct cli_option repl_options[] = {
     {"require-budget", 0, CLI_FLAG, NULL, NULL, "refuse paid calls that no budget and no max_cost bounds"},
     {"unknown-after", 0, CLI_DURATION, "DURATION", NULL,
      "when money of a paid call whose outcome is unknown counts as spent (default: 24h)"},
+    {"on-interrupt", 0, CLI_CHOICE, "WHAT", "stop|leave",
+     "remote jobs that can be stopped when Ctrl-C ends the call that waits for them (default: stop)"},
     {"listen", 0, CLI_ADDRESS, "HOST:PORT", NULL, "where the receiver of callbacks listens"},
     {"public-url", 0, CLI_URL, "URL", NULL, "how services reach that receiver from outside"},
     {"state", 0, CLI_TEXT, "DIR", NULL,

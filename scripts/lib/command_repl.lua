@@ -58,6 +58,7 @@ function command.start(host)
   local options = host.options
   if options.attach then return attach(host) end
   local backend = require("perigee.repl_local").new { name = options.emulator and "emulator" or "perigee", yes = options.yes }
+  require("perigee.permit").guard(backend.session)
   local at_terminal = term.is_tty "stdin" and term.is_tty "out"
   local code
   if options.args[1] then code = run_script(backend.session, require("perigee.run").enter_script()) end

@@ -34,7 +34,8 @@ local budget_fields = { "name", "total", "hour", "day", "week", "month", "tz", "
   "policy", "tag" }
 
 -- Options that only make sense for one run, and are not read from the file.
-local not_in_file = { help = true, execute = true, emulator = true, env_file = true, seed = true, config = true }
+local not_in_file = { help = true, execute = true, emulator = true, env_file = true, seed = true, config = true,
+  yes = true, attach = true, write = true }
 
 -- How a missing credential is got.
 local advice = {

@@ -103,11 +103,8 @@ end
 local function watch_interrupts(loop, next_interrupt)
   while true do
     next_interrupt()
-    if loop.running then
-      loop.running:cancel "interrupted"
-    else
-      loop.reader:interrupt()
-    end
+    if loop.running then loop.running:cancel "interrupted" end
+    loop.reader:interrupt() -- also while something runs: what was typed ahead is dropped
   end
 end
 

@@ -39,7 +39,7 @@ local ANSWERS <const> = { y = "yes", yes = "yes", a = "all", all = "all" }
 --- The session asks the person at the terminal.
 function Backend:set_reader(reader)
   self.session.ask = function(question)
-    local answer = reader:ask { prompt = question.text .. " [y/N/a] " }
+    local answer = reader:ask { prompt = question.text .. " " }
     return answer and ANSWERS[answer:lower():match "^%s*(.-)%s*$"] or "no"
   end
   if reader.clear then

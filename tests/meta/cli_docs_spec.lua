@@ -15,7 +15,7 @@ local PAGE <const> = read "docs/cli.md"
 local SECTIONS <const> = {
   run = "perigee run", emulator = "perigee emulator", jobs = "perigee jobs and perigee why", why = "perigee jobs and perigee why",
   daemon = "perigee daemon", control = "Commands to a running daemon", check = "perigee check", spend = "perigee spend",
-  notify = "perigee notify", journal = "perigee journal",
+  repl = "perigee repl", notify = "perigee notify", journal = "perigee journal",
 }
 
 local function section(heading)
@@ -52,7 +52,7 @@ describe("docs/cli.md", function()
       end
     end
     assert.same({}, missing)
-    assert.equal(10, tables)
+    assert.equal(11, tables)
   end)
 
   it("has the options that all commands share", function()
