@@ -33,7 +33,7 @@ DEBS     := gcc libc6-dev make pkg-config liblua5.4-dev libuv1-dev libcurl4-open
 DEV_DEBS := lua-check clang clang-format libclang-rt-14-dev valgrind nginx-light systemd
 
 # ---- Floors: a file includes only from floors below it, or from earlier in its own list ------------------
-FLOOR0 := mem list buf err redact log amount random embedded text jsonscan jwt record sdnotify tally
+FLOOR0 := mem list buf err redact log amount random embedded text jsonscan jwt record sdnotify tally history
 FLOOR1 := loop signals clock
 FLOOR2 := timers bucket child files hmac curlmux transport upload download http server term bar editor journal spend
 FLOOR3 := luax amountx task vm json plain channel vms ops

@@ -7,6 +7,7 @@ const luaL_Reg binding_modules[] = {
     {"perigee.core.config", luaopen_perigee_core_config},
     {"perigee.core.editor", luaopen_perigee_core_editor},
     {"perigee.core.fs", luaopen_perigee_core_fs},
+    {"perigee.core.history", luaopen_perigee_core_history},
     {"perigee.core.hmac", luaopen_perigee_core_hmac},
     {"perigee.core.http", luaopen_perigee_core_http},
     {"perigee.core.journal", luaopen_perigee_core_journal},
