@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -115,6 +116,34 @@ static void keep_whole_lines(struct buf *text, bool cut)
     if (first) buf_consume(text, (size_t)(first - text->data) + 1);
 }
 
+/* No byte that a terminal might obey: neither C0 nor DEL, nor C1 as U+0080 to U+009F. */
+static bool is_text(const char *line, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        unsigned char c = (unsigned char)line[i];
+        uint32_t code_point = c;
+        size_t len = c < 0x80 ? 1 : buf_utf8_decode(line + i, n - i, &code_point);
+        if (len == 0 || (c < 0x20 && c != '\t') || (code_point >= 0x7f && code_point < 0xa0)) return false;
+        i += len;
+    }
+    return true;
+}
+
+static void keep_text(struct buf *text)
+{
+    size_t kept = 0;
+    for (size_t at = 0; at < text->len;) {
+        const char *line = text->data + at;
+        size_t n = (size_t)((const char *)memchr(line, '\n', text->len - at) - line) + 1;
+        if (is_text(line, n - 1)) {
+            memmove(text->data + kept, line, n);
+            kept += n;
+        }
+        at += n;
+    }
+    text->len = kept;
+}
+
 int history_read(const char *path, struct buf *text, struct err *err)
 {
     struct stat st;
@@ -126,6 +155,7 @@ int history_read(const char *path, struct buf *text, struct err *err)
     if (rc != 0) fail(err, path);
     close(fd);
     keep_whole_lines(&own, st.st_size > HISTORY_READ_MAX);
+    keep_text(&own);
     if (rc == 0) buf_append(text, own.data, own.len);
     buf_deinit(&own);
     return rc;

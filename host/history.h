@@ -17,7 +17,8 @@
 /* More of a file is not read: of a longer one its end. */
 enum { HISTORY_READ_MAX = 16 * 1024 * 1024 };
 
-/* Appends the whole lines of the file to text; none if there is no file.  0, or -1 and err: kind unavailable, code
+/* Appends the whole lines of the file to text; none if there is no file.  Lines with control characters (but
+ * tabs) or bytes that are no UTF-8 are left out: a terminal might obey them.  0, or -1 and err: kind unavailable, code
  * "unsafe" for what lies there and is no file of ours alone, "ENOENT" where the folder is missing, "system". */
 int history_read(const char *path, struct buf *text, struct err *err);
 

@@ -1,8 +1,7 @@
 -- repl_history.lua - what was typed at prompts, kept across sessions without secrets.  -- internal
 --
--- An entry is a line of the file: a line feed stands there as \n, a backslash as \\.  The file is read with suspicion:
--- what is no text of a line (control characters, bytes that are no UTF-8) is passed over.  host/history.c makes sure of
--- the file itself.  Kept is only what may be: nothing that begins with a blank, and nothing that holds a secret, as far
+-- An entry is a line of the file: a line feed stands there as \n, a backslash as \\.  host/history.c makes sure of the
+-- file, and that its lines are text.  Kept is only what may be: nothing that begins with a blank, and nothing that holds a secret, as far
 -- as that can be seen - then, or later, when something that was typed turns out to be one (settle).
 --
 -- Where the file cannot be used the history is that of the session, and one warning says so.
@@ -33,27 +32,28 @@ local function is_plain(text)
   return not text:find(CONTROLS[1]) and not text:find(CONTROLS[2]) and utf8.len(text) ~= nil
 end
 
--- The entry that a line stands for, or nil.
 local function decode(line)
-  if line == "" or #line > LONGEST or not is_plain(line) then return nil end
+  if not line:find("\\", 1, true) then return line end
   return (line:gsub("\\.", ESCAPED))
 end
 
+-- At the start of a prompt, so it must be quick with 10,000 lines.
 local function decode_all(lines)
-  local read = is_plain(lines) and function(line) -- 10,000 lines at the start of a prompt
-    if line == "" or #line > LONGEST then return nil end
-    return line:find("\\", 1, true) and line:gsub("\\.", ESCAPED) or line
-  end or decode
-  local entries, last = {}, nil
-  for line in lines:gmatch "([^\n]*)\n" do
-    local text = read(line)
-    if text and text ~= last then
-      entries[#entries + 1] = text
-      last = text
+  local entries, count, at = {}, 0, 1
+  local last
+  while true do
+    local to = lines:find("\n", at, true)
+    if not to then break end
+    local line = lines:sub(at, to - 1)
+    if line ~= last and line ~= "" and #line <= LONGEST then
+      count = count + 1
+      entries[count] = decode(line)
+      last = line
     end
+    at = to + 1
   end
-  if #entries <= MOST then return entries end
-  return table.move(entries, #entries - MOST + 1, #entries, 1, {})
+  if count <= MOST then return entries end
+  return table.move(entries, count - MOST + 1, count, 1, {})
 end
 
 -- ---- secrets ---------------------------------------------------------------------------------------------------------------

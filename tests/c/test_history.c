@@ -60,6 +60,12 @@ static void test_ends_a_line_that_was_cut_short(void)
     CHECK_STR(read_back(), "one\nha\ntwo\n");
 }
 
+static void test_leaves_out_what_is_no_text(void)
+{
+    put(path, "one\ttab\nesc\033[31m\n\xe4\xb8\xad\xe6\x96\x87\nc1 \xc2\x9b\n\xc2\xa0\nbad \xff\ncr\r\ndel \x7f\n\nlast\n");
+    CHECK_STR(read_back(), "one\ttab\n\xe4\xb8\xad\xe6\x96\x87\n\xc2\xa0\n\nlast\n");
+}
+
 static void test_rewrites(void)
 {
     struct err err = {0};
@@ -235,6 +241,7 @@ int main(void)
     snprintf(other, sizeof other, "%s/other", folder);
     test_adds_and_reads();
     test_ends_a_line_that_was_cut_short();
+    test_leaves_out_what_is_no_text();
     test_rewrites();
     test_refuses_what_is_no_file_of_ours_alone();
     test_says_that_a_folder_is_missing();
