@@ -423,10 +423,10 @@ end)
 
 describe("calls of several steps", function()
   it("infer asks before it starts", function()
-    local here <close> = local_world.open { speed = 1000000 }
+    local here <close> = local_world.open {}
     local client, fields = ready(here)
-    fields.wait = true
     local trained = client:train(fields)
+    here.now = local_world.stepping(30, 2000)
     local session = new_session { "no", "yes" }
     local job = { jobID = trained.jobID, data_path = fields.x_train, wait = false }
 
@@ -489,7 +489,9 @@ describe("fan_out", function()
   local function trained(here)
     local client = here:deai { status_rate = 10000 }
     local path = client:upload(data_file())
-    return client, client:train(training("digits", { x_train = path, y_train = path, wait = true })).jobID
+    local job_id = client:train(training("digits", { x_train = path, y_train = path })).jobID
+    here.now = local_world.stepping(600, 2000)
+    return client, job_id
   end
 
   local function inputs(count)
@@ -502,7 +504,7 @@ describe("fan_out", function()
   end
 
   it("asks once, with the number of its inputs and what they cost together", function()
-    local here <close> = local_world.open { seed = 3, speed = 1000000 }
+    local here <close> = local_world.open { seed = 3 }
     local client, job_id = trained(here)
     local files, results = inputs(5)
     local session = new_session { "yes" }
@@ -519,7 +521,7 @@ describe("fan_out", function()
   end)
 
   it("starts nothing after a no, and asks for what is left when it is run again", function()
-    local here <close> = local_world.open { seed = 3, speed = 1000000 }
+    local here <close> = local_world.open { seed = 3 }
     local client, job_id = trained(here)
     local files, results = inputs(3)
     local session = new_session { "no", "yes" }
@@ -540,7 +542,7 @@ describe("fan_out", function()
   end)
 
   it("does not ask for what no budget allows", function()
-    local here <close> = local_world.open { seed = 3, speed = 1000000 }
+    local here <close> = local_world.open { seed = 3 }
     local client, job_id = trained(here)
     local files, results = inputs(2)
     local session = new_session {}
