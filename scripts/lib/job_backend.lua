@@ -7,6 +7,7 @@
 local config = require "perigee.config"
 local errors = require "perigee.error"
 local log = require "perigee.log"
+local permits = require "perigee.permit"
 local task = require "perigee.task"
 
 local backend = {}
@@ -18,10 +19,11 @@ local VERBS <const> = {
   list = function(f, args) return f(args) end,
   wait = function(f, args) return f(args.id, args.seconds) end,
   stop = function(f, args, origin) return f(args.id, origin) end,
-  retry = function(f, args, origin) return f(args.id, { spec = args.spec }, origin) end,
+  quote = function(f, args, origin) return f(args, origin) end,
+  retry = function(f, args, origin) return f(args.id, { spec = args.spec, confirmed = args.confirmed }, origin) end,
   adopt = function(f, args, origin) return f(args.id, { remote_id = args.remote_id }, origin) end,
   forget = function(f, args, origin) return f(args.id, origin) end,
-  approve = function(f, args, origin) return f(args.id, args.who or origin.who) end,
+  approve = function(f, args, origin) return f(args.id, { who = args.who or origin.who, price = args.price }) end,
   deny = function(f, args, origin) return f(args.id, { why = args.why }, origin) end,
   sweep = function(f) return f() end,
   why = function(f, args) return f(args.id) end,
@@ -87,8 +89,12 @@ local function here()
   if not present then
     local supervisor = require "perigee.supervisor"
     local listen = config.option "listen"
-    supervisor.start { url_for = listen and receiver_for(supervisor, listen, config.option "public_url") }
-    present = call_over(supervisor.verbs, "the script")
+    local session, found = permits.session(), call_over(supervisor.verbs, "the script")
+    supervisor.start {
+      url_for = listen and receiver_for(supervisor, listen, config.option "public_url"),
+      emit = session and require("perigee.repl_money_jobs").watch(session, found.call),
+    }
+    present = found
   end
   return present
 end
@@ -100,11 +106,20 @@ function backend.once(verb, args, who)
   return call_over(supervisor.verbs, who or "a command").call(verb, args)
 end
 
+-- What a session wants paid is asked about first.
+local function staged(found, session)
+  return {
+    remote = found.remote,
+    call = function(verb, args) return require("perigee.repl_money_jobs").call(session, found.call, verb, args) end,
+  }
+end
+
 --- The backend of this VM.
 function backend.find()
   local link = package.loaded["perigee.link"]
-  if link and link.upstream then return backend.over(link.upstream) end
-  return here()
+  local found = link and link.upstream and backend.over(link.upstream) or here()
+  local session = permits.session()
+  return session and staged(found, session) or found
 end
 
 return backend

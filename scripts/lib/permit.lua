@@ -83,6 +83,19 @@ function permit.request(request, about)
   return made
 end
 
+--- What request() would be denied for by the limits that apply: raises `denied`, or gives them, as
+--- perigee.core.spend.judge does.  Holds nothing; the figures of durable budgets are brought up to date.
+function permit.judge(request)
+  local config = require "perigee.config"
+  local lists = { request.budgets or {}, #config.budgets() > 0 and require("perigee.budgets").defaults() or {} }
+  for _, list in ipairs(lists) do
+    for _, one in ipairs(list) do
+      if one:durable() then one:lines() end
+    end
+  end
+  return spend.judge(request)
+end
+
 --- The request of this permit has certainly had no effect: the answer that allowed it is good for another try.
 function permit.unused(made)
   local ticket = tickets[made]

@@ -9,7 +9,7 @@
 
 local amount = require "perigee.amount"
 local errors = require "perigee.error"
-local spend = require "perigee.core.spend"
+local judge = require "perigee.permit".judge
 local task = require "perigee.task"
 
 local money = {}
@@ -166,7 +166,7 @@ local function question_of(plan, unasked)
   if plan.answer then plan.count = math.max(1, plan.answer.count) end
   plan.noun, plan.worst = plan.noun or "attempts", worst_of(plan, price)
   local lines = {}
-  lines[1] = what_of(request)
+  lines[1] = about.title or what_of(request)
   lines[#lines + 1] = change_row(plan.answer, request, about)
   price_rows(lines, request, plan, price, about)
   limit_rows(lines, request, limits)
@@ -193,19 +193,6 @@ local function ask(session, plan, unasked)
   if reply == "all" and question.all then grant(session, price) end
   return reply == "yes" or reply == "all"
 end
-
--- The figures of durable budgets are brought up to date, then the kernel judges.  Raises `denied`; else the limits.
-local function judge(request)
-  local config = require "perigee.config"
-  local lists = { request.budgets or {}, #config.budgets() > 0 and require("perigee.budgets").defaults() or {} }
-  for _, list in ipairs(lists) do
-    for _, one in ipairs(list) do
-      if one:durable() then one:lines() end
-    end
-  end
-  return spend.judge(request)
-end
-money.judge = judge
 
 local function settle(session, plan, unasked)
   if not ask(session, plan, unasked) then declined(unasked.request) end
@@ -277,6 +264,14 @@ function money.confirm(session, plan, requests, about)
   if not ok then error(limits, 0) end
   settle(session, plan, { plan = plan, request = dearest, about = about, limits = limits })
 end
+
+--- Asks about one call that a supervisor will make: {plan=, request=, about=, limits=}, about.title in place of what a
+--- request tells.  Raises `denied` for a no, and where there is nobody to ask.
+function money.confirm_call(session, call)
+  settle(session, call.plan, call)
+end
+
+money.not_confirmed = not_confirmed
 
 --- f(), asked about as often as its gate has no answer; see permit.staged.  No part of f has an effect before its gate.
 function money.staged(session, plan, f)

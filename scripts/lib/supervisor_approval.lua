@@ -6,6 +6,7 @@
 local amount = require "perigee.amount"
 local book = require "perigee.supervisor_book"
 local journal = require "perigee.core.journal"
+local permit = require "perigee.permit"
 
 local approval = {}
 
@@ -26,6 +27,23 @@ function approval.of(row)
     end
   end
   return approved
+end
+
+--- What a person has agreed to pay for this attempt of a job: for one that was submitted or is sent at a prompt, the
+--- text of an amount, "any" or "none"; nil for others.  The price is that of the attempt.
+function approval.agreed(row, options, price)
+  local agreed
+  for _, one in ipairs(journal.call("decision.list", { job = row.id })) do
+    local data = book.decoded(one.data)
+    if one.kind == "retry" then
+      agreed = data and data.confirmed
+    elseif one.kind == "gate" and (data or not one.policy) then
+      agreed = data and data.approved
+    end
+  end
+  if agreed == "any price" then return "any" end
+  if agreed and (agreed == "none" or permit.is_confirmed(agreed, price)) then return agreed end
+  return options.confirmed or agreed
 end
 
 --- Whether the price is within what was approved; false for other currencies.

@@ -11,8 +11,8 @@ local budgets = require "perigee.budgets"
 local clock = require "perigee.core.task"
 local errors = require "perigee.error"
 local job_spec = require "perigee.job_spec"
+local permits = require "perigee.permit"
 local service = require "perigee.service"
-local spend = require "perigee.core.spend"
 
 local attempt = {}
 
@@ -192,6 +192,12 @@ end
 
 -- ---- one attempt ---------------------------------------------------------------------------------------------------
 
+-- True for a job that is sent only with a yes to its price: one that was submitted at a prompt, and any that a
+-- session's own supervisor sends.
+local function asks(options)
+  return options.confirmed ~= nil or permits.session() ~= nil
+end
+
 -- What a driver needs of us while it submits; `try.permit` is there once money is reserved.
 local function new_try(self, entry, row, options, limits, number)
   local try = { number = number }
@@ -199,11 +205,11 @@ local function new_try(self, entry, row, options, limits, number)
     book.check_in_time(limits)
     local list = budgets_of(row, options)
     balance.check(self:driver(row.service).client, call.operation, terms.price, list)
-    try.permit = spend.request {
+    try.permit = permits.request({
       service = row.service, operation = call.operation, account = call.account, key = call.key, price = terms.price,
       max_cost = limits.left, budgets = list, intent = call.intent,
       job = row.id, attempt = number, policy = row.policy, tags = row.tags, model = call.model,
-    }
+    }, asks(options) and { confirmed = approval.agreed(row, options, terms.price) } or nil)
     local intent = try.permit:intent_id()
     local kept = book.encoded { terms = self:driver(row.service).terms_text(terms) }
     book.move(self, entry, {
@@ -262,7 +268,7 @@ function attempt.begin(self, entry, row, options)
   local number = last and last.state == "unsent" and row.attempt or (row.attempt or 0) + 1
   local ok, limits = pcall(attempt.limits, options, attempts)
   if not ok then return refused(self, entry, row, limits, number) end
-  if number == 1 then limits.left = approval.limit(approval.of(row), limits.left) end
+  if number == 1 and not asks(options) then limits.left = approval.limit(approval.of(row), limits.left) end
   local try = new_try(self, entry, row, options, limits, number)
   self.sending = self.sending + 1
   local sent, remote_id = pcall(function()
@@ -274,8 +280,32 @@ function attempt.begin(self, entry, row, options)
   if try.permit and try.permit:state() == "unknown" then return is_unknown(self, entry, try, remote_id) end
   close(try)
   if self.entries[entry.id] ~= entry then return nil end
+  if errors.is(remote_id, "denied") and remote_id.code == "not_confirmed" then
+    return hold(self, entry, { why = remote_id.message }, remote_id.price, {})
+  end
   local tried = entry.state == "submitting" and number or nil
   return refused(self, entry, row, remote_id, number, tried)
+end
+
+--- What an attempt of the job would cost if it were sent now, for a person who is asked: {price, text, max_cost,
+--- limits}, amounts as text.  Raises `denied` for what a limit denies.  Nothing is held, and no estimate stays behind
+--- but that of an inference's job.  attempts: those that went before.
+function attempt.quote(self, row, attempts)
+  local options = book.decoded(row.options) or {}
+  local limits = attempt.limits(options, attempts)
+  local driver = self:driver(row.service)
+  local terms = driver:price(row, job_spec.resolve(row.spec), limits)
+  local judged = permits.judge {
+    service = row.service, operation = row.kind == "infer" and "start_inference" or "create_job", price = terms.price,
+    max_cost = limits.left, budgets = budgets_of(row, options),
+  }
+  local shown = {}
+  for i, one in ipairs(judged) do
+    shown[i] = { budget = one.budget, window = one.window, zone = one.zone, limit = tostring(one.limit), left = tostring(one.left) }
+  end
+  return {
+    price = tostring(terms.price), text = terms.text, max_cost = limits.left and tostring(limits.left) or nil, limits = shown,
+  }
 end
 
 --- The step of a planned job: price and gate if it has not passed them, then an attempt.

@@ -3,6 +3,7 @@
 -- A job that another living process owns is asked through the journal; one that nobody has is taken over first.
 
 local approval = require "perigee.supervisor_approval"
+local attempt = require "perigee.supervisor_attempt"
 local book = require "perigee.supervisor_book"
 local clock = require "perigee.core.task"
 local ending = require "perigee.supervisor_end"
@@ -122,23 +123,42 @@ local function wait(self, what, seconds)
   return book.view(row)
 end
 
+-- The spec of a job with these fields in place of its own; nil for none.
+local function changed_spec(row, fields)
+  if not fields then return nil end
+  local all = json.decode(row.spec)
+  for name, value in pairs(fields) do all[name] = value end
+  return (job_spec.plain(all, { service = row.service, kind = row.kind, name = row.name, bounded = true }))
+end
+
 -- A finished job is planned anew, and is this process's from then on, whoever had it.
 local function again(self, row, change, origin)
   local options = book.decoded(row.options) or {}
   if options.deadline and book.wall() >= options.deadline then invalid("deadline", "the deadline of job %s has passed", row.id) end
-  if change and change.spec then
-    local all = json.decode(row.spec)
-    for name, value in pairs(change.spec) do all[name] = value end
-    change = job_spec.plain(all, { service = row.service, kind = row.kind, name = row.name, bounded = true })
-  else
-    change = nil
-  end
+  local confirmed = change and change.confirmed
+  change = changed_spec(row, change and change.spec)
   local moved = journal.call("job.move", {
     id = row.id, fence = row.fence, state = "planned", wake_at = book.wall(), reason = "", spec = change,
-    decisions = { book.decision("retry", ("%s wants another attempt"):format(who_of(origin)), nil, origin and origin.policy) },
+    decisions = { book.decision("retry", ("%s wants another attempt"):format(who_of(origin)), confirmed and { confirmed = confirmed },
+      origin and origin.policy) },
   })[1]
   if moved.process ~= journal.process_id() then recover.claim(self, row.id) else recover.take(self, moved) end
   return book.view(moved)
+end
+
+-- What a job would cost if it were sent now: a prepared one, or another attempt of one that is there.
+local function quote(self, asked, origin)
+  if not asked.id then
+    return attempt.quote(self, {
+      id = secret():sub(1, ID_LENGTH), name = asked.name, service = asked.service, kind = asked.kind, spec = asked.spec,
+      options = asked.options, tags = asked.tags, policy = asked.policy or (origin and origin.policy),
+    }, {})
+  end
+  local row = find(asked.id)
+  local copy = {}
+  for name, value in pairs(row) do copy[name] = value end
+  copy.spec = changed_spec(row, asked.spec) or row.spec
+  return attempt.quote(self, copy, (book.attempts(row)))
 end
 
 local function stop(self, what, origin)
@@ -189,10 +209,14 @@ local function forget(self, what, origin)
   end)
 end
 
-local function answer_hold(self, what, origin, verb, why)
-  return on_own(self, what, origin, { verb = verb, why = why }, function(entry, row)
+local function answer_hold(self, what, origin, verb, given)
+  local why, price = given.why, given.price
+  return on_own(self, what, origin, { verb = verb, why = why, price = price }, function(entry, row)
     if row.state ~= "held" then invalid("order", "job %s is %s: only a held one waits for approval", row.id, row.state) end
     local approved = verb == "approve"
+    if approved and price and row.price ~= price then
+      invalid("other_price", "job %s costs %s by now, and not %s", row.id, tostring(row.price), price)
+    end
     local answer, text = approval.decision(row, approved, who_of(origin), why)
     local moved = book.move(self, entry, {
       state = approved and "planned" or "denied", reason = approved and "approved" or text, wake_at = approved and book.wall() or nil,
@@ -236,11 +260,14 @@ function verbs.new(self)
     wait = function(what, seconds) return wait(self, what, seconds) end,
     stop = function(what, args, origin) return stop(self, what, origin or args) end,
     retry = function(what, change, origin) return retry(self, what, change, origin) end,
+    quote = function(asked, origin) return quote(self, asked, origin) end,
     adopt = function(what, given, origin) return adopt(self, what, given, origin or given) end,
     forget = function(what, args, origin) return forget(self, what, origin or args) end,
-    approve = function(what, who, origin) return answer_hold(self, what, origin or origin_of(who), "approve") end,
+    approve = function(what, who, origin)
+      return answer_hold(self, what, origin or origin_of(who), "approve", type(who) == "table" and who or {})
+    end,
     deny = function(what, who, origin)
-      return answer_hold(self, what, origin or origin_of(who), "deny", type(who) == "table" and who.why or nil)
+      return answer_hold(self, what, origin or origin_of(who), "deny", type(who) == "table" and who or {})
     end,
     why = why,
     sweep = function()
