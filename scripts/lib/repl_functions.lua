@@ -7,18 +7,30 @@ local functions = {}
 -- Scripts may change this table.
 local getinfo, getlocal = debug.getinfo, debug.getlocal
 
+-- The name of a module at the prompt: perigee's without its prefix, Lua's own; nil for others.
+local function prompt_name(module)
+  if type(module) ~= "string" then return nil end
+  return module:match "^perigee%.([%l_]+)$" or not module:find "[%./]" and module or nil
+end
+
+-- What a module calls the value.
+local function name_in(members, value, short)
+  local found = members == value and short or nil
+  for key, member in next, members do
+    if member == value and type(key) == "string" and not key:find "^_" then found = short .. "." .. key end
+  end
+  return found and found:gsub("^_G%.", "")
+end
+
 --- The public name of a function or module: "task.map", "string.format"; nil if it has none.
 function functions.name(value)
   local best
   for module, members in next, package.loaded do
-    local short = type(module) == "string" and (module:match "^perigee%.([%l_]+)$" or not module:find "[%./]" and module)
-    if short and type(members) == "table" then
-      local found = members == value and short
-      for key, member in next, members do
-        if member == value and type(key) == "string" and not key:find "^_" then found = short .. "." .. key end
-      end
-      found = found and found:gsub("^_G%.", "")
-      if found and found ~= "_G" and (not best or #found < #best or #found == #best and found < best) then best = found end
+    local short = prompt_name(module)
+    local found = short and type(members) == "table" and name_in(members, value, short)
+    if found and found ~= "_G" then
+      local better = not best or #found < #best or #found == #best and found < best
+      best = better and found or best
     end
   end
   return best

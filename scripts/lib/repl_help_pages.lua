@@ -127,7 +127,7 @@ function pages.names()
   return names
 end
 
--- ---- what pages say of functions ------------------------------------------------------------------------------------
+-- ---- what pages say of functions --------------------------------------------------------------------------------
 
 -- Heads of tables whose first column holds calls.
 local CALLS <const> = { ["function"] = true, method = true, call = true, ["field or method"] = true }
@@ -139,29 +139,27 @@ local function call_of(code)
   return code:match "^([%a_][%w_]*)%(", ".", nil
 end
 
-local function add_calls(list, cell, text, section)
+local function add_calls(list, cell, text, section, heading)
   for code in cell:gmatch "`([^`]+)`" do
     local owner, mark, name = call_of(code)
     if owner then
-      list[#list + 1] = { code = code, owner = owner, mark = mark, name = name, text = text, section = section }
+      local call = { code = code, owner = owner, mark = mark, name = name }
+      call.text, call.section, call.heading = text, section, heading
+      list[#list + 1] = call
     end
   end
 end
 
-local function add_section(list, page, section)
+local function add_section(list, section)
   if section.code and section.code:find "[(.:]" then
     local first = section.blocks[1]
-    for _, block in ipairs(section.blocks) do
-      if block.kind == "text" then first = block break end
-    end
-    add_calls(list, "`" .. section.code .. "`", first and first.kind == "text" and first.text or "", section)
+    add_calls(list, "`" .. section.code .. "`", first and first.kind == "text" and first.text or "", section, true)
   end
   for _, block in ipairs(section.blocks) do
     if block.kind == "table" and CALLS[block.head[1]] then
       for _, row in ipairs(block.rows) do add_calls(list, row[1], row[2] or "", section) end
     end
   end
-  return page
 end
 
 --- What the page says of functions, methods and members: { { code=, owner=, mark=, name=, text=, section= }, … }
@@ -169,7 +167,7 @@ function pages.calls(page)
   if page.calls then return page.calls end
   page.calls = {}
   for _, section in ipairs(page.sections) do
-    if not section.blocks.made then add_section(page.calls, page, section) end
+    add_section(page.calls, section)
   end
   return page.calls
 end
@@ -181,6 +179,13 @@ function pages.paragraphs(section, most)
     if block.kind == "text" and #list < most then list[#list + 1] = pages.plain(block.text) end
   end
   return list
+end
+
+--- The section of that heading, or nil.
+function pages.section(page, heading)
+  for _, section in ipairs(page.sections) do
+    if section.heading == heading then return section end
+  end
 end
 
 --- The tables of a section whose head begins with one of the words.
@@ -199,22 +204,13 @@ function pages.tables(section, words)
   return list
 end
 
---- The first example that holds the text, the section's own before the page's; nil if there is none.
-function pages.example(page, section, needle)
-  local fallback
-  local function look(one)
-    for _, block in ipairs(one.blocks) do
-      if block.kind == "code" and block.language == "lua" then
-        if block.text:find(needle, 1, true) then return block.text end
-        if one == section then fallback = fallback or block.text end
-      end
+--- The first example of the page that holds the text, or nil.
+function pages.example(page, needle)
+  for _, section in ipairs(page.sections) do
+    for _, block in ipairs(section.blocks) do
+      if block.kind == "code" and block.language == "lua" and block.text:find(needle, 1, true) then return block.text end
     end
   end
-  local found = section and look(section)
-  for _, one in ipairs(page.sections) do
-    found = found or look(one)
-  end
-  return found or fallback
 end
 
 return pages

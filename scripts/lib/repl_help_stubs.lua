@@ -11,7 +11,7 @@ local cache = {}
 local OPENS <const> = { ["("] = true, ["{"] = true, ["<"] = true, ["["] = true }
 local CLOSES <const> = { [")"] = true, ["}"] = true, [">"] = true, ["]"] = true }
 
--- The type at the beginning of the text, and what follows: blanks within brackets, around `|` and after `:` belong to it.
+-- The type at the beginning of the text, and what follows: blanks in brackets, around `|` and after `:` belong to it.
 local function take_type(text)
   local depth, quote, at = 0, nil, 1
   while at <= #text do
@@ -49,13 +49,13 @@ local Reader = {}
 Reader.__index = Reader
 
 function Reader:forget()
-  self.doc, self.params, self.returns, self.class_here, self.overload = {}, {}, {}, nil, nil
+  self.doc, self.params, self.returns, self.class_here = {}, {}, {}, nil
 end
 
 function Reader:class(text)
   local name, rest = text:match "^([%w_.]+)(.*)$"
   local parent, doc = rest:match "^:%s*([%w_.]+)%s*(.*)$"
-  local class = { name = name, parent = parent, doc = doc or rest:match "^%s*(.*)$", fields = {}, methods = {}, module = self.module.name }
+  local class = { name = name, parent = parent, doc = doc or rest:match "^%s*(.*)$", fields = {}, methods = {} }
   if class.doc == "" then class.doc = table.concat(self.doc, " ") end
   self.module.classes[#self.module.classes + 1] = class
   self.class_here = class
@@ -71,8 +71,6 @@ function Reader:tag(name, text)
   elseif name == "return" then
     local kind, doc = take_type(text)
     self.returns[#self.returns + 1] = { type = kind, doc = doc }
-  elseif name == "overload" then
-    self.overload = text
   elseif name == "alias" then
     local alias, rest = text:match "^([%w_.]+)%s*(.*)$"
     local kind, doc = take_type(rest)
@@ -82,8 +80,8 @@ function Reader:tag(name, text)
 end
 
 function Reader:define(owner, mark, name, list)
-  local f = { owner = owner, mark = mark, name = name, list = list, doc = table.concat(self.doc, " "), params = self.params,
-    returns = self.returns, overload = self.overload }
+  local f = { owner = owner, mark = mark, name = name, list = list, doc = table.concat(self.doc, " ") }
+  f.params, f.returns = self.params, self.returns
   local class = self.variables[owner]
   if mark == ":" and class then
     f.class = class

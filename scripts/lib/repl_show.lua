@@ -23,23 +23,25 @@ local WIDEST_CELL <const> = 40
 -- At least so much of the cells of a list must be filled for it to be a table of rows.
 local FILLED <const> = 0.5
 -- What tells one row from another stands first, in this order; the rest by the alphabet.
-local FIRST <const> = { "id", "job_id", "jobID", "jobId", "infer_id", "name", "jobName", "key", "service", "kind", "state",
-  "status", "ok" }
+local FIRST <const> = { "id", "job_id", "jobID", "jobId", "infer_id", "name", "jobName", "key", "service", "kind",
+  "state", "status", "ok" }
 
 local RANK <const> = {}
 for i, name in ipairs(FIRST) do RANK[name] = i end
 
--- ---- functions ----------------------------------------------------------------------------------------------------
+-- ---- functions --------------------------------------------------------------------------------------------------
 
 local function function_text(f)
   local name = functions.name(f)
   local list, info = functions.parameters(f, name)
   local text = ("function%s(%s)"):format(name and " " .. name or "", list)
-  if not name and info and info.source:sub(1, 1) ~= "@" then text = ("%s, %s:%d"):format(text, info.short_src, info.linedefined) end
+  if not name and info and info.source:sub(1, 1) ~= "@" then
+    text = ("%s, %s:%d"):format(text, info.short_src, info.linedefined)
+  end
   return term.escape(text)
 end
 
--- ---- single values in words -----------------------------------------------------------------------------------------
+-- ---- single values in words -------------------------------------------------------------------------------------
 
 local function class_of(value)
   local meta = getmetatable(value)
@@ -62,7 +64,9 @@ local function words(value)
   if kind == "function" then return "<" .. function_text(value) .. ">" end
   if kind ~= "table" and kind ~= "userdata" then return nil end
   if amount.is(value) then return tostring(value) end
-  if errors.is(value) then return ("<%s: %s>"):format(value.kind, term.escape((tostring(value.message):gsub("%s+", " ")))) end
+  if errors.is(value) then
+    return term.escape((("<%s: %s>"):format(tostring(value.kind), tostring(value.message)):gsub("%s+", " ")))
+  end
   local class = class_of(value)
   if class == "perigee.job" then return "<" .. own_text(value) .. ">" end
   if class == "perigee.deai.list" or class == "perigee.sxwl.list" then return rows_text(value) end
@@ -72,7 +76,7 @@ local function options_for(context)
   return { width = context.columns, depth = DEPTH, items = ITEMS, bytes = BYTES }
 end
 
--- ---- a list of like rows ----------------------------------------------------------------------------------------------
+-- ---- a list of like rows ----------------------------------------------------------------------------------------
 
 local function is_plain(value)
   return type(value) == "table" and not json.is_number(value) and not amount.is(value) and not errors.is(value)
@@ -81,7 +85,8 @@ end
 
 -- The keys of all rows with how many rows have each, or nil if this is no list of rows.
 local function keys_of_rows(value)
-  if not is_plain(value) or rawlen(value) < 2 or getmetatable(value) ~= nil and not json.is_array(value) then return nil end
+  if not is_plain(value) or rawlen(value) < 2 then return nil end
+  if getmetatable(value) ~= nil and not json.is_array(value) then return nil end
   local counts, filled, distinct, length = {}, 0, 0, rawlen(value)
   for key in next, value do
     if math.type(key) ~= "integer" and key ~= "n" then return nil end
@@ -182,7 +187,7 @@ local function rows_as_columns(rows, counts, context)
   return table.concat(lines, "\n"), total > count or #left_out > 0
 end
 
--- ---- jobs, modules, clients --------------------------------------------------------------------------------------------
+-- ---- jobs, modules, clients -------------------------------------------------------------------------------------
 
 local function job_text(job, context)
   local job_words = require "perigee.job_words"
@@ -217,7 +222,8 @@ local function module_text(value, name, context)
   local list = {}
   for key, member in next, value do
     if type(key) == "string" and not key:find "^_" then
-      list[#list + 1] = type(member) == "function" and ("%s(%s)"):format(key, (functions.parameters(member, name .. "." .. key))) or key
+      local taken = type(member) == "function" and functions.parameters(member, name .. "." .. key)
+      list[#list + 1] = taken and ("%s(%s)"):format(key, taken) or key
     end
   end
   table.sort(list)
@@ -233,7 +239,7 @@ local function module_text(value, name, context)
   return table.concat(lines, "\n")
 end
 
--- ---- whole answers --------------------------------------------------------------------------------------------------------
+-- ---- whole answers ----------------------------------------------------------------------------------------------
 
 local function error_text(err, context)
   return (require("perigee.repl_show_error").value(err, context):gsub("\n$", ""))
@@ -261,10 +267,9 @@ local function answer(value, context)
 end
 
 local function painted(text, value, context)
-  if not context.color then return text end
-  if errors.is(value) or keys_of_rows(value) or type(value) == "function" or type(value) == "userdata" and not amount.is(value) then
-    return text
-  end
+  local kind = type(value)
+  local has_words = kind == "function" or kind == "userdata" and not amount.is(value) or errors.is(value)
+  if not context.color or has_words or keys_of_rows(value) then return text end
   return paint.lua(text)
 end
 

@@ -14,10 +14,13 @@ local show_error = {}
 local escape = term.escape
 local MOST_FRAMES <const> = 8
 -- Said elsewhere already, or of use to the program only.
-local KNOWN <const> = { kind = true, message = true, outcome = true, retryable = true, hint = true, service = true, operation = true,
-  status = true, code = true, attempt = true, url = true, job_id = true, jobID = true, infer_id = true, elapsed = true }
+local KNOWN <const> = {}
+for name in ([[kind message outcome retryable hint service operation status code attempt url job_id jobID infer_id
+  elapsed]]):gmatch "%S+" do
+  KNOWN[name] = true
+end
 
--- ---- syntax --------------------------------------------------------------------------------------------------------
+-- ---- syntax -----------------------------------------------------------------------------------------------------
 
 local ESCAPED <const> = "^<\\(%d+)>$"
 
@@ -73,8 +76,10 @@ local function place_of(err)
   return tonumber(line), message
 end
 
-local SYNTAX <const> = { "near '.*'$", "near <eof>$", "^no visible label", "^break outside", "^attempt to assign to const", "^label '",
-  "^<goto ", "^multiple to%-be%-closed", "^unknown attribute", "^too many", "^function or expression needs" }
+local SYNTAX <const> = {
+  "near '.*'$", "near <eof>$", "^no visible label", "^break outside", "^attempt to assign to const", "^label '", "^<goto ",
+  "^multiple to%-be%-closed", "^unknown attribute", "^too many", "^function or expression needs",
+}
 
 local function is_syntax(err)
   local _, message = place_of(err)
@@ -85,7 +90,7 @@ local function is_syntax(err)
   return false
 end
 
--- ---- what is missing ----------------------------------------------------------------------------------------------------
+-- ---- what is missing --------------------------------------------------------------------------------------------
 
 -- What every session has by name.
 local function ready_names()
@@ -106,7 +111,7 @@ local function nearest_name(err, names)
   return word and errors.nearest(word, names or ready_names()) or nil
 end
 
--- ---- the parts of an answer -----------------------------------------------------------------------------------------------
+-- ---- the parts of an answer -------------------------------------------------------------------------------------
 
 local function heading(kind, message, color)
   local lines = {}
@@ -134,7 +139,8 @@ local function details(err)
   local out = {}
   for _, name in ipairs(names) do
     local value = rawget(err, name)
-    local text = amount.is(value) and tostring(value) or inspect.text(value, { depth = 2, items = 5, bytes = 300, width = 1000 })
+    local limits = { depth = 2, items = 5, bytes = 300, width = 1000 }
+    local text = amount.is(value) and tostring(value) or inspect.text(value, limits)
     out[#out + 1] = paragraph(escape(name) .. " ", (text:gsub("%s*\n%s*", " ")))
   end
   return table.concat(out)

@@ -27,7 +27,8 @@ describe("the echo of values", function()
 
   it("shows amounts as they are written, and secrets not at all", function()
     assert.equal("0.05 CCD\n", text(amount "0.05 CCD"))
-    assert.equal("{ 3, key = [secret], price = 0.05 CCD }\n", text { 3, price = amount "0.05 CCD", key = secret.of "hunter22" })
+    local value = { 3, price = amount "0.05 CCD", key = secret.of "hunter22" }
+    assert.equal("{ 3, key = [secret], price = 0.05 CCD }\n", text(value))
     assert.equal("[secret]\n", text(secret.of "hunter22"))
   end)
 
@@ -136,8 +137,8 @@ end)
 describe("the echo of jobs", function()
   it("is the job in a line and what belongs to it", function()
     local meta = { __name = "perigee.job", __tostring = function() return 'job "train" (1a2b3c4d5e6f): running' end }
-    local job = setmetatable({ id = "1a2b3c4d5e6f", service = "sxwl", kind = "job", remote_id = "ai-7\27", state = "running",
-      spec = { gpuType = "RTX" } }, meta)
+    local job = setmetatable({ id = "1a2b3c4d5e6f", service = "sxwl", kind = "job", remote_id = "ai-7\27",
+      state = "running", spec = { gpuType = "RTX" } }, meta)
     assert.equal(table.concat({
       'job "train" (1a2b3c4d5e6f): running',
       "  service   sxwl job",
@@ -176,8 +177,10 @@ end
 
 describe("what a failed input tells", function()
   it("marks the place of a syntax error, below wide characters too", function()
-    assert.equal("syntax error: unexpected symbol near '='\n  2 | local y = = 2\n                ^\n", syntax "local x = 1\nlocal y = = 2")
-    assert.equal("syntax error: unexpected symbol near '算'\n  1 | x = '想' .. 算\n                  ^^\n", syntax "x = '想' .. 算")
+    assert.equal("syntax error: unexpected symbol near '='\n  2 | local y = = 2\n                ^\n",
+      syntax "local x = 1\nlocal y = = 2")
+    assert.equal("syntax error: unexpected symbol near '算'\n  1 | x = '想' .. 算\n                  ^^\n",
+      syntax "x = '想' .. 算")
     assert.equal("syntax error: 'end' expected near <eof>\n  1 | if x then\n               ^\n", syntax "if x then")
     assert.equal(syntax "if x then", show.error(errors.new { kind = "invalid", code = "syntax",
       message = "input:7:1: 'end' expected near <eof>" }, { text = "if x then" }))
@@ -224,6 +227,6 @@ describe("what a failed input tells", function()
     assert.equal("error: nil\n", told "error()")
     assert.equal("error: { 1, 2 }\n", told "error { 1, 2 }")
     assert.equal("error: my own\n", told "error(setmetatable({}, { __tostring = function() return 'my own' end }))")
-    assert.equal("error: {}\n", (told "error(setmetatable({}, { __tostring = function() error 'x' end }))":gsub("<table>", "{}")))
+    assert.equal("error: <table>\n", told "error(setmetatable({}, { __tostring = function() error 'x' end }))")
   end)
 end)

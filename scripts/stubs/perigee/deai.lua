@@ -33,9 +33,9 @@
 ---@field jobName string name of the training job
 ---@field computation? string kind of computation
 ---@field batchSize? integer|string samples in a batch
----@field max_cost? perigee.money the most that all attempts of the call may cost; what is dearer is denied, and nothing is sent
+---@field max_cost? perigee.money the most that all attempts of the call may cost; what is dearer is denied
 ---@field max_cost_per_attempt? perigee.money the same for each attempt
----@field budget? perigee.budget|perigee.budget[] a budget, or a list, that the call counts against, beside the client's
+---@field budget? perigee.budget|perigee.budget[] one or several that the call counts against, too
 ---@field timeout? perigee.duration of the exchange; of the wait, where the call waits
 
 ---@class perigee.deai.estimate_inference
@@ -46,9 +46,9 @@
 
 ---@class perigee.deai.start_inference
 ---@field jobID string the job, a string of up to 78 digits
----@field max_cost? perigee.money the most that all attempts of the call may cost; what is dearer is denied, and nothing is sent
+---@field max_cost? perigee.money the most that all attempts of the call may cost; what is dearer is denied
 ---@field max_cost_per_attempt? perigee.money the same for each attempt
----@field budget? perigee.budget|perigee.budget[] a budget, or a list, that the call counts against, beside the client's
+---@field budget? perigee.budget|perigee.budget[] one or several that the call counts against, too
 ---@field timeout? perigee.duration of the exchange; of the wait, where the call waits
 
 ---@class perigee.deai.train_cnn
@@ -63,14 +63,14 @@
 ---@field channel? integer|string colour channels
 ---@field computation? string kind of computation
 ---@field batchSize? integer|string samples in a batch
----@field max_cost? perigee.money the most that all attempts of the call may cost; what is dearer is denied, and nothing is sent
+---@field max_cost? perigee.money the most that all attempts of the call may cost; what is dearer is denied
 ---@field max_cost_per_attempt? perigee.money the same for each attempt
----@field budget? perigee.budget|perigee.budget[] a budget, or a list, that the call counts against, beside the client's
+---@field budget? perigee.budget|perigee.budget[] one or several that the call counts against, too
 ---@field timeout? perigee.duration of the exchange; of the wait, where the call waits
 ---@field wait? boolean whether to wait for the end; by default infer does, train does not
 ---@field on_start? fun(started: table) called with the ids once the call is made, before the wait
 ---@field progress? fun(sent: integer, total: integer) called as bytes of a file go out
----@field probe? fun(client: table, jobID: string): any finds out whether the job is trained, in place of our own ways
+---@field probe? fun(client: table, jobID: string): any finds out whether the job is trained
 
 ---@class perigee.deai.train_lstm
 ---@field model "LSTM" "LSTM"
@@ -85,22 +85,22 @@
 ---@field sampling_rate? integer|string steps between samples
 ---@field computation? string kind of computation
 ---@field batchSize? integer|string samples in a batch
----@field max_cost? perigee.money the most that all attempts of the call may cost; what is dearer is denied, and nothing is sent
+---@field max_cost? perigee.money the most that all attempts of the call may cost; what is dearer is denied
 ---@field max_cost_per_attempt? perigee.money the same for each attempt
----@field budget? perigee.budget|perigee.budget[] a budget, or a list, that the call counts against, beside the client's
+---@field budget? perigee.budget|perigee.budget[] one or several that the call counts against, too
 ---@field timeout? perigee.duration of the exchange; of the wait, where the call waits
 ---@field wait? boolean whether to wait for the end; by default infer does, train does not
 ---@field on_start? fun(started: table) called with the ids once the call is made, before the wait
 ---@field progress? fun(sent: integer, total: integer) called as bytes of a file go out
----@field probe? fun(client: table, jobID: string): any finds out whether the job is trained, in place of our own ways
+---@field probe? fun(client: table, jobID: string): any finds out whether the job is trained
 
 ---@class perigee.deai.infer
 ---@field data_path string|perigee.deai.file the data to run on
 ---@field jobID string the job, a string of up to 78 digits
 ---@field file? string|perigee.deai.file a local file to upload and run on, in place of data_path
----@field max_cost? perigee.money the most that all attempts of the call may cost; what is dearer is denied, and nothing is sent
+---@field max_cost? perigee.money the most that all attempts of the call may cost; what is dearer is denied
 ---@field max_cost_per_attempt? perigee.money the same for each attempt
----@field budget? perigee.budget|perigee.budget[] a budget, or a list, that the call counts against, beside the client's
+---@field budget? perigee.budget|perigee.budget[] one or several that the call counts against, too
 ---@field timeout? perigee.duration of the exchange; of the wait, where the call waits
 ---@field wait? boolean whether to wait for the end; by default infer does, train does not
 ---@field on_start? fun(started: table) called with the ids once the call is made, before the wait
@@ -227,6 +227,7 @@ function Client:delete_job(jobID, options) end
 
 local deai = {}
 
+---A client; what is left out comes from the configuration.
 ---@param options? perigee.deai.options
 ---@return perigee.deai.client
 function deai.client(options) end

@@ -20,9 +20,9 @@
 ---@field runCommand? string split on single spaces, without shell quoting
 ---@field callbackUrl? string called once when the job ends, perhaps
 ---@field env? table<string, string|number|boolean> environment of the job; values named like secrets are never shown
----@field max_cost? perigee.money the most that all attempts of the call may cost; what is dearer is denied, and nothing is sent
+---@field max_cost? perigee.money the most that all attempts of the call may cost; what is dearer is denied
 ---@field max_cost_per_attempt? perigee.money the same for each attempt
----@field budget? perigee.budget|perigee.budget[] a budget, or a list, that the call counts against, beside the client's
+---@field budget? perigee.budget|perigee.budget[] one or several that the call counts against, too
 ---@field timeout? perigee.duration of the exchange; of the wait, where the call waits
 
 ---@class perigee.sxwl.run
@@ -43,15 +43,15 @@
 ---@field runCommand? string split on single spaces, without shell quoting
 ---@field callbackUrl? string called once when the job ends, perhaps
 ---@field env? table<string, string|number|boolean> environment of the job; values named like secrets are never shown
----@field max_cost? perigee.money the most that all attempts of the call may cost; what is dearer is denied, and nothing is sent
+---@field max_cost? perigee.money the most that all attempts of the call may cost; what is dearer is denied
 ---@field max_cost_per_attempt? perigee.money the same for each attempt
----@field budget? perigee.budget|perigee.budget[] a budget, or a list, that the call counts against, beside the client's
+---@field budget? perigee.budget|perigee.budget[] one or several that the call counts against, too
 ---@field timeout? perigee.duration of the exchange; of the wait, where the call waits
 ---@field on_start? fun(started: table) called with the ids once the call is made, before the wait
 ---@field on_status? fun(status: string) called with each status read
----@field on_cancel? "stop"|"leave" what becomes of the job if the wait is cancelled; default: stop after Ctrl-C on a terminal, else leave
+---@field on_cancel? "stop"|"leave" if the wait is cancelled; default: stop after Ctrl-C on a terminal
 ---@field callback? boolean false: no callback URL of ours
----@field retry? perigee.retry|perigee.retry.options creates the job again when it fails, all attempts within one max_cost
+---@field retry? perigee.retry|perigee.retry.options creates the job again when it fails
 
 -- ---- end ----
 
@@ -123,6 +123,7 @@ function Client:download(what, path, options) end
 
 local sxwl = {}
 
+---A client; what is left out comes from the configuration.
 ---@param options? perigee.sxwl.options
 ---@return perigee.sxwl.client
 function sxwl.client(options) end
