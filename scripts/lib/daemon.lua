@@ -25,6 +25,7 @@ local systemd = require "perigee.systemd"
 local task = require "perigee.task"
 local term = require "perigee.core.term"
 local time = require "perigee.time"
+local view = require "perigee.daemon_view"
 
 local daemon = {}
 
@@ -236,94 +237,16 @@ end
 
 -- ---- what people and machines ask ----------------------------------------------------------------------------------
 
-local function policy_rows()
-  local by_policy = {}
-  for _, row in ipairs(schedules and schedules:status(5) or {}) do
-    by_policy[row.policy] = by_policy[row.policy] or {}
-    table.insert(by_policy[row.policy], row)
-  end
-  local rows = policies and policies:status() or {}
-  for _, row in ipairs(rows) do
-    row.schedules = json.array()
-    for i, schedule in ipairs(by_policy[row.name] or {}) do
-      row.schedules[i] = { name = schedule.name, next = schedule.next[1], runs = schedule.next, when = schedule.when,
-        running = schedule.running, waiting = schedule.waiting, stale = schedule.stale, done_at = schedule.done_at }
-      if schedule.stale and row.state == "active" then
-        row.state, row.why = "stale", schedule.name .. " misses its schedule"
-      end
-    end
-  end
-  return rows
-end
-
--- Figures are shown without what cannot be read: the journal's state says why.
-local function rows_of(f, ...)
-  return task.try(f, ...) or {}
-end
-
-local function money_lines()
-  local lines = {}
-  for _, one in ipairs(budgets.all()) do
-    for _, line in ipairs(one.budget:lines()) do
-      lines[#lines + 1] = {
-        budget = one.name,
-        window = line.window,
-        zone = line.zone,
-        currency = line.spent:currency(),
-        limit = line.limit and tostring(line.limit),
-        held = tostring(line.held),
-        unknown = tostring(line.unknown),
-        spent = tostring(line.spent),
-      }
-    end
-  end
-  return lines
-end
-
-local function service_rows(figures)
-  local rows, refused, told = {}, figures.refused or {}, figures.told or {}
-  for name in pairs(refused) do
-    rows[#rows + 1] = { service = name, ok = false, why = "the login is refused" }
-  end
-  for name, seconds in pairs(figures.unreachable or {}) do
-    if not refused[name] then
-      -- A reading that failed is no news; one service that is gone for long is.
-      rows[#rows + 1] = { service = name, ok = not told[name], since = time.now() - seconds,
-        why = "cannot be reached for " .. time.words(math.floor(seconds)) }
-    end
-  end
-  table.sort(rows, function(a, b) return a.service < b.service end)
-  return rows
-end
-
 --- What says whether the daemon takes work. Does not wait: a journal that hangs must not hide why.
 function daemon.state()
-  return { draining = draining, journal = journal.status(), services = service_rows(supervisor.figures() or {}) }
+  return { draining = draining, journal = journal.status(), services = view.services(supervisor.figures() or {}) }
 end
 
 --- What the daemon is and does, as perigee.status and perigee.metrics read it. May wait.
 function daemon.health()
-  local figures = supervisor.figures() or {}
-  local rows = policy_rows()
-  local vms = {}
-  for i, row in ipairs(rows) do vms[i] = { name = row.name, memory = row.memory, peak = row.peak } end
-  return {
-    version = require("perigee.core.metrics").build().version,
-    directory = settings.directory,
-    addresses = daemon_doors.addresses(),
-    pid = daemon_lock.myself().pid,
-    started_at = started_at,
-    draining = draining,
-    jobs = rows_of(journal.call, "job.counts", {}),
-    policies = rows,
-    lines = rows_of(money_lines),
-    spend = rows_of(journal.call, "spend.report", { by = "policy" }),
-    journal = journal.status(),
-    supervisor = figures,
-    services = service_rows(figures),
-    callbacks = daemon_doors.receiver(),
-    vms = vms,
-    problems = problems,
+  return view.health {
+    policies = policies, schedules = schedules, draining = draining, problems = problems, started_at = started_at,
+    directory = settings.directory, addresses = daemon_doors.addresses(), receiver = daemon_doors.receiver(),
   }
 end
 
@@ -378,7 +301,7 @@ end
 --- The functions of the control socket, by name; each takes one table and returns plain data.
 daemon.verbs = {
   status = function() return require("perigee.status").document(daemon.health()) end,
-  policies = function() return { policies = json.array(policy_rows()) } end,
+  policies = function() return { policies = json.array(view.policies(policies, schedules)) } end,
   ["policy.pause"] = function(args)
     local name = policy_argument(args)
     policies:pause(name, args.why or "paused by hand", args.who or "somebody")
@@ -509,16 +432,6 @@ local function notice(text, ...)
   if term.is_tty "err" and not term.is_quiet() then term.write("err", "perigee: " .. text:format(...) .. "\n", true) end
 end
 
-local ACTIVE <const> = { planned = true, held = true, submitting = true, running = true, unknown = true }
-
-local function count_active()
-  local count = 0
-  for _, row in ipairs(rows_of(journal.call, "job.counts", {})) do
-    if ACTIVE[row.state] then count = count + row.count end
-  end
-  return count
-end
-
 --- Runs until SIGTERM or SIGINT; returns the exit code. given: the table of host/run.c.
 function daemon.run(given)
   host = given
@@ -547,7 +460,7 @@ function daemon.run(given)
   wait_for_the_end()
   notice "ending in order; Ctrl-C again ends at once"
   drain()
-  local active = count_active()
+  local active = view.active()
   if active > 0 then notice("jobs that have not ended: %d; the next daemon takes them up", active) end
   return 0
 end
