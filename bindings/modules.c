@@ -28,6 +28,7 @@ const luaL_Reg binding_modules[] = {
     {"perigee.core.sync", luaopen_perigee_core_sync},
     {"perigee.core.task", luaopen_perigee_core_task},
     {"perigee.core.term", luaopen_perigee_core_term},
+    {"perigee.core.text", luaopen_perigee_core_text},
     {"perigee.core.time", luaopen_perigee_core_time},
     {"perigee.core.vms", luaopen_perigee_core_vms},
     {NULL, NULL},

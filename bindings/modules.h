@@ -31,10 +31,14 @@ int luaopen_perigee_core_spend(lua_State *L);
 int luaopen_perigee_core_sync(lua_State *L);
 int luaopen_perigee_core_task(lua_State *L);
 int luaopen_perigee_core_term(lua_State *L);
+int luaopen_perigee_core_text(lua_State *L);
 int luaopen_perigee_core_time(lua_State *L);
 int luaopen_perigee_core_vms(lua_State *L);
 
 /* All of them, for struct vm_config; ends with {NULL, NULL}. */
 extern const luaL_Reg binding_modules[];
+
+/* width, escape and cut: what perigee.core.text and perigee.core.term have in common (bindings/text.c). */
+extern const luaL_Reg text_functions[];
 
 #endif

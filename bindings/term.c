@@ -63,35 +63,6 @@ static int l_write(lua_State *L)
     return 1;
 }
 
-static int l_width(lua_State *L)
-{
-    size_t len;
-    const char *text = luaL_checklstring(L, 1, &len);
-    lua_pushinteger(L, (lua_Integer)text_width(text, len));
-    return 1;
-}
-
-static int l_escape(lua_State *L)
-{
-    size_t len;
-    const char *text = luaL_checklstring(L, 1, &len);
-    struct buf *out = luax_new_buf(L);
-    text_escape(out, text, len, false);
-    luax_push_buf(L, out);
-    return 1;
-}
-
-static int l_cut(lua_State *L)
-{
-    size_t len;
-    const char *text = luaL_checklstring(L, 1, &len);
-    lua_Integer cells = luaL_checkinteger(L, 2);
-    struct buf *out = luax_new_buf(L);
-    text_cut(out, text, len, cells > 0 ? (size_t)cells : 0);
-    luax_push_buf(L, out);
-    return 1;
-}
-
 static int l_columns(lua_State *L)
 {
     lua_pushinteger(L, (lua_Integer)term_columns(term_process()));
@@ -204,9 +175,6 @@ int luaopen_perigee_core_term(lua_State *L)
     static const luaL_Reg metamethods[] = {{"__gc", l_bar_gc}, {"__close", l_bar_gc}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"print", l_print},
                                          {"write", l_write},
-                                         {"width", l_width},
-                                         {"escape", l_escape},
-                                         {"cut", l_cut},
                                          {"columns", l_columns},
                                          {"is_tty", l_is_tty},
                                          {"has_color", l_has_color},
@@ -217,5 +185,6 @@ int luaopen_perigee_core_term(lua_State *L)
                                          {NULL, NULL}};
     luax_class(L, BAR_CLASS, methods, metamethods);
     luaL_newlib(L, functions);
+    luaL_setfuncs(L, text_functions, 0);
     return 1;
 }

@@ -1,7 +1,8 @@
 /* vms.c - perigee.core.vms: VMs that a script starts, each a trust domain with its own memory and time.
  *
  *   start(options) -> vm    options: name, module (its main(channel, args) is the first task), args (plain
- *                           data), memory (bytes), step (seconds without waiting), capacity (of the channel)
+ *                           data), memory (bytes), step (seconds without waiting), capacity (of the channel), message (most bytes of one message that it sends),
+ *                           modules (a list of names: a closed VM that has no C modules but these; host/vm.h)
  *   vm:channel()            this side's end of its channel
  *   vm:stop(reason, grace)  cancels its tasks; after grace seconds (default 5) they are ended
  *   vm:wait()               until its last task has completed: true, or false, error, traceback
@@ -11,6 +12,8 @@
  * is what its main notices.
  */
 #include "bindings/modules.h"
+
+#include <string.h>
 
 #include "host/luax.h"
 #include "host/mem.h"
@@ -40,10 +43,33 @@ static void write_args(lua_State *L, int options, struct buf *out)
     lua_pop(L, 1);
 }
 
+/* [-0, +2, e] the names in field "modules" as a list that ends with NULL, kept alive by the stack; NULL: none
+ * is given */
+static const char *const *check_allowed(lua_State *L, int options, const char *who)
+{
+    int type = lua_getfield(L, options, "modules");
+    if (type != LUA_TTABLE && type != LUA_TNIL) luax_invalid(L, "%s: modules is a list of names", who);
+    size_t n = type == LUA_TTABLE ? lua_rawlen(L, -1) : 0;
+    const char **names = lua_newuserdatauv(L, (n + 1) * sizeof *names, 0);
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(L, -2, (lua_Integer)i + 1);
+        names[i] = luax_string(L, -1, NULL);
+        const luaL_Reg *known = binding_modules;
+        while (names[i] && known->name && strcmp(known->name, names[i]) != 0) known++;
+        if (names[i] == NULL || known->name == NULL)
+            luax_invalid(L, "%s: modules[%d] is no module of the program", who, (int)i + 1);
+        names[i] = known->name; /* outlives the table */
+        lua_pop(L, 1);
+    }
+    names[n] = NULL;
+    return type == LUA_TTABLE ? names : NULL;
+}
+
 static int l_start(lua_State *L)
 {
     static const char who[] = "vms.start";
-    static const char *const fields[] = {"name", "module", "args", "memory", "step", "capacity", NULL};
+    static const char *const fields[] = {"name", "module",   "args",    "memory",
+                                         "step", "capacity", "message", "modules", NULL};
     luax_check_options(L, 1, who, fields);
     struct buf *args = luax_new_buf(L);
     write_args(L, 1, args);
@@ -51,6 +77,8 @@ static int l_start(lua_State *L)
     config.memory_cap = (size_t)luax_opt_integer(L, 1, who, "memory", 0, LEAST_MEMORY, (lua_Integer)1 << 46);
     config.step_limit_ms = luax_opt_duration(L, 1, who, "step", 0);
     config.capacity = (size_t)luax_opt_integer(L, 1, who, "capacity", CAPACITY, 1, 1 << 20);
+    config.most_bytes = (size_t)luax_opt_integer(L, 1, who, "message", 0, 1024, 1 << 30);
+    config.allowed = check_allowed(L, 1, who);
     config.module = luax_opt_string(L, 1, who, "module", NULL, NULL);
     config.name = luax_opt_string(L, 1, who, "name", NULL, config.module);
     if (config.module == NULL) luax_invalid(L, "%s: module is needed", who);

@@ -9,6 +9,7 @@
 #include "host/mem.h"
 #include "host/plain.h"
 #include "host/task.h"
+#include "host/vm.h"
 
 static const char end_class[] = "perigee.channel";
 
@@ -30,6 +31,7 @@ struct inbox {
 struct channel {
     struct inbox inboxes[2];
     size_t capacity;
+    size_t most_bytes; /* of one message that side 1 sends; 0: any */
     int ends;
 };
 
@@ -44,6 +46,8 @@ struct channel_op {
     struct channel *channel;
     struct inbox *inbox;
     struct message *message; /* send: not yet delivered; receive: delivered, not yet read */
+    struct vm *vm;           /* send: whose memory account has the message while it waits for room */
+    size_t accounted;
 };
 
 /* ---- queues ----------------------------------------------------------------------------------------- */
@@ -127,6 +131,7 @@ static void send_release(struct op *op)
 {
     struct channel_op *c = (struct channel_op *)op;
     message_free(c->message);
+    if (c->accounted) vm_account(c->vm, -(ptrdiff_t)c->accounted);
     channel_release(c->channel);
 }
 
@@ -211,7 +216,12 @@ static struct message *copy_value(lua_State *L, struct message **holder)
 {
     struct err e;
     struct message *m = *holder = mem_alloc(sizeof *m);
-    if (plain_write(L, 2, &m->bytes, &e) == 0) return m;
+    const struct end *end = lua_touserdata(L, 1);
+    size_t most = end->side == 1 ? end->channel->most_bytes : 0;
+    if (plain_write(L, 2, &m->bytes, &e) == 0) {
+        if (most == 0 || m->bytes.len <= most) return m;
+        err_set(&e, ERR_LIMIT, "channel: a message of %zu bytes is too large, at most %zu", m->bytes.len, most);
+    }
     message_free(m);
     *holder = NULL;
     luax_raise_err(L, &e);
@@ -231,7 +241,14 @@ static int l_send(lua_State *L)
         return 0;
     }
     struct channel_op *op = wait_at(L, &send_type, c, inbox);
-    copy_value(L, &op->message);
+    op->vm = vm_of(L);
+    size_t bytes = copy_value(L, &op->message)->bytes.len;
+    if (!vm_account(op->vm, (ptrdiff_t)bytes)) {
+        struct err e;
+        err_set(&e, ERR_LIMIT, "channel: what waits to be sent exceeds the memory of %s", vm_name(op->vm));
+        luax_raise_err(L, &e); /* the op goes with what it holds */
+    }
+    op->accounted = bytes;
     list_append(&inbox->writers, &op->link);
     return op_park(L, &op->op);
 }
@@ -279,10 +296,11 @@ static void push_end(lua_State *L, struct channel *c, int side)
     c->ends++;
 }
 
-void channel_push_ends(lua_State *a, lua_State *b, size_t capacity)
+void channel_push_ends(lua_State *a, lua_State *b, size_t capacity, size_t most_bytes)
 {
     struct channel *c = mem_alloc(sizeof *c);
     c->capacity = capacity;
+    c->most_bytes = most_bytes;
     inbox_init(&c->inboxes[0]);
     inbox_init(&c->inboxes[1]);
     push_end(a, c, 0);

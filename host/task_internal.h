@@ -218,6 +218,7 @@ void sched_reap(struct sched *s);
 
 /* vm_prelude.c */
 void vm_push_prelude_tools(lua_State *L);
+void vm_push_closed_tools(lua_State *L); /* [-0, +1, m] for prelude_closed.lua */
 
 /* task_list.c */
 void sched_dump(struct sched *s);

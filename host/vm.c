@@ -156,10 +156,19 @@ static void add_script_dir(lua_State *L, const char *dir)
     lua_pop(L, 2);
 }
 
-static void preload(lua_State *L, const luaL_Reg *modules)
+static bool is_allowed(const char *name, const char *const *allowed)
+{
+    if (allowed == NULL) return true;
+    for (; *allowed; allowed++)
+        if (strcmp(name, *allowed) == 0) return true;
+    return false;
+}
+
+static void preload(lua_State *L, const luaL_Reg *modules, const char *const *allowed)
 {
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     for (; modules && modules->name; modules++) {
+        if (!is_allowed(modules->name, allowed)) continue;
         lua_pushcfunction(L, modules->func);
         lua_setfield(L, -2, modules->name);
     }
@@ -170,18 +179,46 @@ static void preload(lua_State *L, const luaL_Reg *modules)
 
 /* ---- making and ending ------------------------------------------------------------------------------ */
 
+/* [-0, +0, e] a closed VM never has io; what else must go, prelude_closed.lua takes out */
+static void open_libraries(lua_State *L, bool closed)
+{
+    static const luaL_Reg some[] = {{LUA_GNAME, luaopen_base},
+                                    {LUA_LOADLIBNAME, luaopen_package},
+                                    {LUA_COLIBNAME, luaopen_coroutine},
+                                    {LUA_TABLIBNAME, luaopen_table},
+                                    {LUA_OSLIBNAME, luaopen_os},
+                                    {LUA_STRLIBNAME, luaopen_string},
+                                    {LUA_MATHLIBNAME, luaopen_math},
+                                    {LUA_UTF8LIBNAME, luaopen_utf8},
+                                    {LUA_DBLIBNAME, luaopen_debug},
+                                    {NULL, NULL}};
+    if (!closed) {
+        luaL_openlibs(L);
+        return;
+    }
+    for (const luaL_Reg *lib = some; lib->name; lib++) {
+        luaL_requiref(L, lib->name, lib->func, true);
+        lua_pop(L, 1);
+    }
+}
+
 /* [-0, +0, e] runs under lua_pcall: everything of start-up that may raise */
 static int l_open(lua_State *L)
 {
     const struct vm_config *config = lua_touserdata(L, 1);
-    luaL_openlibs(L);
-    preload(L, config->modules);
-    if (config->install) config->install(L, config->install_ctx);
+    bool closed = config->allowed != NULL;
+    open_libraries(L, closed);
+    preload(L, config->modules, config->allowed);
+    if (config->install && !closed) config->install(L, config->install_ctx);
     add_searcher(L);
     if (config->script_dir) add_script_dir(L, config->script_dir);
     task_handle_register(L);
     load_embedded(L, find_embedded("scripts/lib/prelude.lua"));
     vm_push_prelude_tools(L);
+    lua_call(L, 1, 0);
+    if (!closed) return 0;
+    load_embedded(L, find_embedded("scripts/lib/prelude_closed.lua"));
+    vm_push_closed_tools(L);
     lua_call(L, 1, 0);
     return 0;
 }

@@ -18,6 +18,11 @@ struct vm_config {
     uint64_t step_limit_ms;  /* longest run of a task without waiting; 0 = 10 s */
     const luaL_Reg *modules; /* C modules for require, ends with {NULL, NULL} */
     const char *script_dir;  /* require also looks here; may be NULL */
+    /* A closed VM: of the C modules only these are there (ends with NULL; copied into the state), no engine of
+     * the process is installed, and of the standard libraries nothing that reads or writes files, loads
+     * binary chunks, looks into other functions, or computes where no hook and no allocation comes by.
+     * NULL: an open VM. */
+    const char *const *allowed;
     /* [-0, +0, e] gives the VM access to the engines of the process; may be NULL. */
     void (*install)(lua_State *L, void *ctx);
     void *install_ctx;

@@ -103,6 +103,33 @@ static int l_seed(lua_State *L)
     return 2;
 }
 
+/* load_text(text, name, env) -> function | nil, message: Lua's own load goes, so that nobody finds one that
+ * takes binary chunks, which can do anything.  env: the value of _ENV; none: the globals. */
+static int l_load_text(lua_State *L)
+{
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    const char *name = luaL_optstring(L, 2, text);
+    bool has_env = lua_gettop(L) >= 3;
+    if (luaL_loadbufferx(L, text, len, name, "t") != LUA_OK) {
+        lua_pushnil(L);
+        lua_insert(L, -2);
+        return 2;
+    }
+    if (has_env) {
+        lua_pushvalue(L, 3);
+        if (lua_setupvalue(L, -2, 1) == NULL) lua_pop(L, 1);
+    }
+    return 1;
+}
+
+/* [-0, +1, m] */
+void vm_push_closed_tools(lua_State *L)
+{
+    static const luaL_Reg tools[] = {{"load_text", l_load_text}, {NULL, NULL}};
+    luaL_newlib(L, tools);
+}
+
 /* [-0, +1, m] */
 void vm_push_prelude_tools(lua_State *L)
 {

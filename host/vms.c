@@ -109,6 +109,7 @@ struct child_vm *vms_start(lua_State *L, const struct child_config *config)
     struct vm_config vm_config = {.name = config->name,
                                   .memory_cap = config->memory_cap,
                                   .step_limit_ms = config->step_limit_ms,
+                                  .allowed = config->allowed,
                                   .emptied = on_emptied,
                                   .emptied_ctx = child};
     vm_copy_surroundings(parent, &vm_config);
@@ -120,7 +121,7 @@ struct child_vm *vms_start(lua_State *L, const struct child_config *config)
     lua_State *own = vm_state(child->vm);
     vm_lift_cap(child->vm, true);
     lua_pushcfunction(own, l_main);
-    channel_push_ends(L, own, config->capacity);
+    channel_push_ends(L, own, config->capacity, config->most_bytes);
     lua_pushstring(own, config->module);
     lua_pushlstring(own, config->args->data ? config->args->data : "", config->args->len);
     vm_start(child->vm, 3, on_main_done, child);

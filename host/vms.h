@@ -45,6 +45,8 @@ struct child_config {
     size_t memory_cap;      /* 0: as for every VM */
     uint64_t step_limit_ms; /* 0: as for every VM */
     size_t capacity;        /* of its channel */
+    size_t most_bytes;      /* of one message from it; 0: any */
+    const char *const *allowed; /* a closed VM with these C modules (host/vm.h); NULL: an open one */
 };
 
 /* [-0, +1, m] starts a VM beside L's own and pushes L's end of its channel.  Never NULL; the caller gets a

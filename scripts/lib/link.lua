@@ -18,8 +18,9 @@ local function closed(name)
   return errors.new { kind = "closed", message = ("the call of %s was lost: the other VM has ended"):format(name) }
 end
 
---- A link over this end of a channel. It answers and is answered while run() runs.
-function link.open(channel)
+--- A link over this end of a channel. It answers and is answered while run() runs. options.most_calls: how many calls of
+--- the other side are worked on at once; further ones, and what comes behind them, wait in the channel (default: no limit).
+function link.open(channel, options)
   return setmetatable({
     channel = channel,
     handlers = {},
@@ -27,6 +28,8 @@ function link.open(channel)
     workers = {}, -- the tasks that work on the other side's calls, by its number
     number = 0,
     closed = false,
+    slots = options and options.most_calls and sync.semaphore(options.most_calls),
+    notes = {}, -- functions for what is only told
   }, Link)
 end
 
@@ -35,6 +38,19 @@ function Link:serve(handlers)
   for name, handler in pairs(handlers) do
     self.handlers[name] = handler
   end
+end
+
+--- Functions for what the other side tells without waiting for an answer: each gets one argument, in order; while one
+--- waits nothing else is read.
+function Link:hear(handlers)
+  for name, handler in pairs(handlers) do
+    self.notes[name] = handler
+  end
+end
+
+--- Tells the other side something; waits only while the channel is full.
+function Link:tell(name, args)
+  self.channel:send { note = name, args = args }
 end
 
 -- ---- our calls ---------------------------------------------------------------------------------------------
@@ -101,6 +117,7 @@ end
 
 -- A task of its own waits for the one that works, so that even one that is ended by force is answered for.
 local function work(self, number, name, args)
+  local slot <close> = setmetatable({}, { __close = function() if self.slots then self.slots:give() end end }) -- luacheck: ignore 211
   local handler = self.handlers[name]
   if not handler then
     answer(self, number, false, errors.new { kind = "invalid", code = "not_found", message = "there is no function " .. name })
@@ -115,9 +132,13 @@ end
 
 local function on_message(self, scope, message)
   if message.call then
+    if self.slots then self.slots:take() end
     scope:spawn(work, self, message.call, message.name, message.args)
   elseif message.answer then
     take_answer(self, message)
+  elseif message.note then
+    local note = self.notes[message.note]
+    if note then note(message.args) end
   elseif message.cancel and self.workers[message.cancel] then
     self.workers[message.cancel]:cancel "the caller waits no longer"
   end

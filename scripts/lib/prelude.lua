@@ -109,7 +109,7 @@ math.randomseed(host.seed())
 -- ---- output ------------------------------------------------------------------------------------------
 
 -- print, io.write and io.stdout:write go through the one writer, so that they appear above progress bars
-local term = package.preload["perigee.core.term"] and require "perigee.core.term"
+local term = io and package.preload["perigee.core.term"] and require "perigee.core.term"
 if term then
   local files = getmetatable(io.stdout).__index
   local raw_write, streams = files.write, {[io.stdout] = "out", [io.stderr] = "err"}
@@ -145,7 +145,7 @@ end
 
 os.execute = not_here("os.execute", "it would stop every task; use perigee.proc")
 os.setlocale = not_here("os.setlocale", "it would change how numbers are read and printed everywhere")
-io.popen = not_here("io.popen", "it would stop every task; use perigee.proc")
+if io then io.popen = not_here("io.popen", "it would stop every task; use perigee.proc") end
 
 for _, name in ipairs {"debug", "sethook", "gethook", "getregistry", "setmetatable", "setuservalue",
   "setcstacklimit"} do
@@ -164,6 +164,7 @@ end
 
 local LONGEST_SUBJECT = 64 * 1024 * 1024
 local MOST_MOVED = 100 * 1000 * 1000
+local MOST_REPEATS = 1000 * 1000 * 1000
 
 for _, name in ipairs {"find", "match", "gmatch", "gsub"} do
   local raw = string[name]
@@ -173,6 +174,12 @@ for _, name in ipairs {"find", "match", "gmatch", "gsub"} do
     end
     return raw(s, ...)
   end
+end
+
+local raw_rep = string.rep
+function string.rep(s, n, ...)
+  if type(n) == "number" and n > MOST_REPEATS then error("string.rep: more than 1000 million times", 2) end
+  return raw_rep(s, n, ...)
 end
 
 local raw_move = table.move

@@ -47,7 +47,7 @@ static void run(struct fixture *f, size_t capacity, const char *a_code, const ch
     f->b.vm = vm_new(f->sched, &config);
     CHECK_INT(luaL_loadstring(vm_state(f->a.vm), a_code), LUA_OK);
     CHECK_INT(luaL_loadstring(vm_state(f->b.vm), b_code), LUA_OK);
-    channel_push_ends(vm_state(f->a.vm), vm_state(f->b.vm), capacity);
+    channel_push_ends(vm_state(f->a.vm), vm_state(f->b.vm), capacity, 0);
     vm_start(f->a.vm, 1, on_done, &f->a);
     vm_start(f->b.vm, 1, on_done, &f->b);
     loop_run(f->loop);

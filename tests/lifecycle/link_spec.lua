@@ -41,6 +41,25 @@ describe("a link", function()
     for i = 1, 200 do assert.equal(2 * i, doubled[i]) end
   end)
 
+  it("works on no more calls at once than it was told, and brings what is only told in its order", function()
+    local vm = vms.start { module = "tests.fixtures.child_vm", args = { does = "crowd" } }
+    local l, now, most, told = link.open(vm:channel(), { most_calls = 3 }), 0, 0, {}
+    l:serve { work = function()
+      now = now + 1
+      most = math.max(most, now)
+      task.sleep(0.01)
+      now = now - 1
+    end }
+    l:hear { tell = function(n) told[#told + 1] = n end }
+
+    l:run()
+
+    assert.is_true(vm:wait())
+    assert.equal(3, most)
+    assert.equal(20, #told)
+    for i = 1, 20 do assert.equal(i, told[i]) end
+  end)
+
   it("brings errors over as what they are", function()
     local l = connect()
     local denied = helper.error_of(l.call, l, "refuse")

@@ -11,6 +11,9 @@ local function start(does, options)
     args = { does = does, value = options.value },
     memory = options.memory,
     step = options.step,
+    message = options.message,
+    capacity = options.capacity,
+    modules = options.modules,
   }
 end
 
@@ -160,6 +163,33 @@ describe("a VM of its own", function()
 
     assert.matches("did you mean", unknown.message, 1, true)
     assert.equal("invalid", function_in_args.kind)
+  end)
+
+  it("cannot send more in one message than it was given", function()
+    local vm = start("echo", { value = ("x"):rep(5000), message = 4096 })
+    local ok, err = vm:wait()
+
+    assert.is_false(ok)
+    assert.equal("limit", err.kind)
+    assert.matches("too large, at most 4096", err.message, 1, true)
+  end)
+
+  it("pays with its own memory for messages that wait for room", function()
+    local vm = start("flood", { memory = 4 * 1024 * 1024, capacity = 1 })
+    local ok, err = vm:wait()
+
+    assert.is_false(ok)
+    assert.equal("limit", err.kind)
+    assert.matches("what waits to be sent", err.message, 1, true)
+  end)
+
+  it("has no modules but those it was given, when they are named", function()
+    local refused = helper.error_of(vms.start, { module = "x", modules = { "perigee.core.fs", "perigee.core.nothing" } })
+    local ok, err = start("echo", { modules = { "perigee.core.task", "perigee.core.sync", "perigee.core.time" } }):wait()
+
+    assert.matches("modules[2] is no module of the program", refused.message, 1, true)
+    assert.is_false(ok) -- its code is in a file, and a closed VM reads none
+    assert.matches("child_vm' not found", tostring(err), 1, true)
   end)
 
   it("wakes everybody who waits for it", function()
