@@ -3,6 +3,8 @@
  *   request(method, url, options, body, media_type) -> reply     one wait, from the first byte to the last
  *   open(…the same…) -> handle                                   for progress: several waits on one exchange
  *   handle:step() -> reply | false, sent, send_total, received, receive_total
+ *   stream(…the same…) -> handle                                 a reply without end: handle:read() waits for the
+ *                                                                next bytes -> bytes, status; nil, reply at its end
  *   counts() -> {active=, queued=, lookups=, …}
  *
  * A reply is a table {status, body, url, elapsed, version, raw_headers, size}; scripts/lib/http.lua gives it
@@ -25,6 +27,8 @@
 static const char handle_class[] = "perigee.http.handle";
 static const char reply_class[] = "perigee.http.response";
 
+enum { STREAM_BACKLOG = 4 * 1024 * 1024 };
+
 /* ---- what came: filled without Lua, pushed later ---------------------------------------------------- */
 
 struct result {
@@ -42,6 +46,8 @@ struct result {
     struct err *err;   /* NULL: a reply */
     bool moved;        /* progress since the last step */
     struct http_progress progress;
+    bool streams; /* body holds what has come and was not read yet; max_body bounds it */
+    size_t backlog;
 };
 
 static void wake(struct result *r)
@@ -71,10 +77,12 @@ static void on_done(void *ctx, struct http_response *response, const struct err 
         r->err = mem_dup(err, sizeof *err);
     } else {
         r->headers = response->headers;
-        r->body = response->body;
-        r->accounted = r->body.len;
         buf_init(&response->headers);
-        buf_init(&response->body);
+        if (!r->streams) {
+            r->body = response->body;
+            r->accounted = r->body.len;
+            buf_init(&response->body);
+        }
     }
     if (err) {
         struct buf url = {0};
@@ -92,6 +100,18 @@ static void on_progress(void *ctx, const struct http_progress *progress)
     r->progress = *progress;
     r->moved = true;
     wake(r);
+}
+
+static bool on_piece(void *ctx, int status, const void *bytes, size_t n)
+{
+    struct result *r = ctx;
+    if (n > r->backlog || r->body.len > r->backlog - n) return false;
+    if (!vm_account(r->vm, (ptrdiff_t)n)) return false;
+    r->accounted += n;
+    r->status = status;
+    buf_append(&r->body, bytes, n);
+    wake(r);
+    return true;
 }
 
 static void result_deinit(struct result *r)
@@ -156,6 +176,10 @@ static void start(lua_State *L, struct result *r, bool with_progress)
     struct request_args args;
     struct err err;
     request_read(L, &args);
+    if (r->streams) {
+        r->backlog = args.request.body_cap ? args.request.body_cap : STREAM_BACKLOG;
+        args.request.piece = on_piece;
+    }
     r->vm = vm_of(L);
     r->transport = sched_http(vm_sched(r->vm));
     r->exchange =
@@ -288,11 +312,65 @@ static int l_step(lua_State *L)
     return op_park(L, &op->op);
 }
 
+/* ---- streams: a reply that is read as it comes ------------------------------------------------------ */
+
+/* What has come is read before the end or an error is told. */
+static int read_finish(lua_State *L, struct op *op)
+{
+    struct result *r = &((struct step_op *)op)->handle->result;
+    if (((struct step_op *)op)->handle->closed) {
+        struct err err;
+        err_set(&err, ERR_CLOSED, "http.stream: it was closed");
+        luax_raise_err(L, &err);
+    }
+    if (r->body.len == 0 && r->err) return raise_failure(L, r);
+    if (r->body.len == 0) {
+        lua_pushnil(L);
+        push_reply(L, r);
+        return 2;
+    }
+    lua_pushlstring(L, r->body.data, r->body.len);
+    lua_pushinteger(L, r->status);
+    vm_account(r->vm, -(ptrdiff_t)r->accounted);
+    r->accounted = 0;
+    buf_clear(&r->body);
+    return 2;
+}
+
+static const struct op_type read_type = {
+    .name = "http.stream",
+    .abort = step_abort,
+    .finish = read_finish,
+};
+
+static int l_stream(lua_State *L)
+{
+    lua_settop(L, ARG_NUMBERS);
+    struct handle *h = luax_new(L, handle_class, sizeof *h);
+    h->result.streams = true;
+    start(L, &h->result, false);
+    lua_settop(L, ARG_NUMBERS + 1);
+    return 1;
+}
+
+static int l_read(lua_State *L)
+{
+    struct handle *h = check_handle(L);
+    struct step_op *op = op_new(L, &read_type, sizeof *op);
+    op->handle = h;
+    if (h->result.exchange == NULL || h->result.body.len > 0)
+        op_complete(&op->op);
+    else
+        h->result.waiter = &op->op;
+    return op_park(L, &op->op);
+}
+
 static int l_handle_close(lua_State *L)
 {
     struct handle *h = luaL_checkudata(L, 1, handle_class);
     if (!h->closed && h->result.vm) result_deinit(&h->result);
     h->closed = true;
+    if (h->result.streams) wake(&h->result); /* another task may wait for what will not come */
     return 0;
 }
 
@@ -319,8 +397,8 @@ static int l_counts(lua_State *L)
 int luaopen_perigee_core_http(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"request", l_request}, {"open", l_open}, {"counts", l_counts}, {NULL, NULL}};
-    static const luaL_Reg methods[] = {{"step", l_step}, {"close", l_handle_close}, {NULL, NULL}};
+        {"request", l_request}, {"open", l_open}, {"stream", l_stream}, {"counts", l_counts}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"step", l_step}, {"read", l_read}, {"close", l_handle_close}, {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__gc", l_handle_close}, {"__close", l_handle_close}, {NULL, NULL}};
     luax_class(L, handle_class, methods, meta);
     luaL_newlib(L, functions);

@@ -237,6 +237,7 @@ static void copy_limits(struct exchange *x, const struct http_request *r)
     x->fresh = r->fresh;
     x->once = r->once || r->fresh;
     x->insecure = r->insecure;
+    x->piece = r->piece;
     x->max_redirects = x->once || r->unix_socket ? 0 : r->max_redirects;
 }
 

@@ -66,6 +66,7 @@ struct exchange {
 
     exchange_done_fn done;
     exchange_progress_fn on_progress;
+    bool (*piece)(void *ctx, int status, const void *bytes, size_t n); /* may be NULL */
     void *ctx;
 };
 

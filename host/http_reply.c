@@ -277,6 +277,11 @@ size_t http_body_cb(char *bytes, size_t size, size_t count, void *ctx)
     } else if (x->on_progress && x->progress.received == 0) {
         note_length(x);
     }
+    if (x->piece) {
+        if (x->piece(x->ctx, x->response.status, bytes, n)) return n;
+        http_fault(x, ERR_LIMIT, "body_cap", "nobody takes what is sent");
+        return 0;
+    }
     size_t cap = cap_of(x);
     uint64_t have = x->writes_file ? download_size(x->download) : x->response.body.len;
     if (n > cap || have > cap - n) {

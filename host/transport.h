@@ -60,6 +60,10 @@ struct http_request {
     bool resume;               /* download: go on from a partial file, validated */
     const char *unix_socket;   /* connect to this path, whatever the URL's host; plain http, no redirects */
     bool insecure;             /* TLS verification off, named by the user for this host */
+
+    /* Not NULL: the reply's body is handed over as it comes, from the loop, and not kept; the receiver must not
+     * cancel in it.  False: it can take no more, which ends the exchange with kind limit.  Not for downloads. */
+    bool (*piece)(void *ctx, int status, const void *bytes, size_t n);
 };
 
 /* Memory of the exchange; valid during done(), where the receiver may take `body` with buf_take. */
