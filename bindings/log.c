@@ -2,6 +2,8 @@
  *
  *   write(level, event, fields)  fields: a list key, value, key, value … of strings, numbers, booleans
  *   enabled(level)               whether such a line would be written
+ *   tap(level, most) -> tap      the lines as they are written: tap:next() waits for some -> {line, …}, how many were
+ *                                lost since the last call because more than `most` waited; tap:close()
  *   set_level(name), set_format("text"|"json"), set_run(id), open_file(path)
  *   level() -> name              of what is shown
  *   keep(level, lines)           keeps the last lines in a ring; 0: none
@@ -15,8 +17,16 @@
 
 #include <string.h>
 
+#include "host/buf.h"
+#include "host/list.h"
 #include "host/log.h"
 #include "host/luax.h"
+#include "host/mem.h"
+#include "host/task.h"
+
+static const char tap_class[] = "perigee.log.tap";
+
+enum { TAP_MOST = 10000 };
 
 enum { KEPT_MOST = 100000 };
 
@@ -137,13 +147,121 @@ static int l_kept(lua_State *L)
     return 2;
 }
 
+/* ---- taps --------------------------------------------------------------------------------------------- */
+
+struct waiting_line {
+    struct list_node link;
+    size_t len;
+    char text[];
+};
+
+struct tap {
+    struct log_tap tap;
+    struct list_node lines; /* struct waiting_line, oldest first */
+    lua_Integer count, most, lost;
+    struct op *waiter;
+    bool open;
+};
+
+static void drop_line(struct tap *t)
+{
+    mem_free(LIST_ENTRY(list_pop(&t->lines), struct waiting_line, link));
+    t->count--;
+}
+
+/* From within log_event: no Lua here. */
+static void on_line(void *ctx, const char *line, size_t n)
+{
+    struct tap *t = ctx;
+    if (t->count >= t->most) {
+        drop_line(t);
+        t->lost++;
+    }
+    struct waiting_line *w = mem_alloc(sizeof *w + n);
+    w->len = n > 0 && line[n - 1] == '\n' ? n - 1 : n;
+    memcpy(w->text, line, w->len);
+    list_append(&t->lines, &w->link);
+    t->count++;
+    if (t->waiter == NULL) return;
+    struct op *op = t->waiter;
+    t->waiter = NULL;
+    op_complete(op);
+}
+
+static int l_tap(lua_State *L)
+{
+    enum log_level level = check_level(L, 1);
+    lua_Integer most = luaL_checkinteger(L, 2);
+    if (most < 1 || most > TAP_MOST) luax_invalid(L, "log.tap: most is a number from 1 to %d", TAP_MOST);
+    struct tap *t = luax_new(L, tap_class, sizeof *t);
+    list_init(&t->lines);
+    t->most = most;
+    t->open = true;
+    t->tap = (struct log_tap){.level = level, .line = on_line, .ctx = t};
+    log_tap_add(&t->tap);
+    return 1;
+}
+
+struct next_op {
+    struct op op;
+    struct tap *tap; /* the caller's stack keeps it */
+};
+
+static void next_abort(struct op *op)
+{
+    ((struct next_op *)op)->tap->waiter = NULL;
+}
+
+static int next_finish(lua_State *L, struct op *op)
+{
+    struct tap *t = ((struct next_op *)op)->tap;
+    lua_createtable(L, (int)t->count, 0);
+    for (lua_Integer i = 1; t->count > 0; i++) {
+        const struct waiting_line *w = LIST_ENTRY(list_first(&t->lines), struct waiting_line, link);
+        lua_pushlstring(L, w->text, w->len);
+        lua_rawseti(L, -2, i);
+        drop_line(t);
+    }
+    lua_pushinteger(L, t->lost);
+    t->lost = 0;
+    return 2;
+}
+
+static const struct op_type next_type = {.name = "log.tap", .abort = next_abort, .finish = next_finish};
+
+static int l_tap_next(lua_State *L)
+{
+    struct tap *t = luaL_checkudata(L, 1, tap_class);
+    if (!t->open || t->waiter) luax_invalid(L, "log.tap: it is %s", t->open ? "waited for" : "closed");
+    struct next_op *op = op_new(L, &next_type, sizeof *op);
+    op->tap = t;
+    if (t->count > 0)
+        op_complete(&op->op);
+    else
+        t->waiter = &op->op;
+    return op_park(L, &op->op);
+}
+
+static int l_tap_close(lua_State *L)
+{
+    struct tap *t = luaL_checkudata(L, 1, tap_class);
+    if (!t->open) return 0;
+    t->open = false;
+    log_tap_remove(&t->tap);
+    while (t->count > 0) drop_line(t);
+    if (t->waiter) op_complete(t->waiter); /* with nothing */
+    t->waiter = NULL;
+    return 0;
+}
+
 int luaopen_perigee_core_log(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"write", l_write},         {"enabled", l_enabled},
                                          {"set_level", l_set_level}, {"set_format", l_set_format},
                                          {"set_run", l_set_run},     {"open_file", l_open_file},
                                          {"level", l_level},         {"keep", l_keep},
-                                         {"kept", l_kept},           {NULL, NULL}};
+                                         {"kept", l_kept},           {"tap", l_tap},
+                                         {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

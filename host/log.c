@@ -49,6 +49,7 @@ static struct {
     size_t kept_size;
     uint64_t kept_count; /* lines that ever went into it */
     enum log_level keep_level;
+    struct list_node taps; /* zero until the first comes */
 } logger = {.level = LOG_LEVEL_WARN,
             .sink = write_stderr,
             .now = system_time_ms,
@@ -249,6 +250,26 @@ static void put_value(struct buf *line, const struct log_field *f)
     }
 }
 
+void log_tap_add(struct log_tap *tap)
+{
+    if (logger.taps.next == NULL) list_init(&logger.taps);
+    list_append(&logger.taps, &tap->link);
+}
+
+void log_tap_remove(struct log_tap *tap)
+{
+    list_remove(&tap->link);
+}
+
+static void tell_taps(enum log_level level, const struct buf *line)
+{
+    if (logger.taps.next == NULL) return;
+    for (struct list_node *n = logger.taps.next; n != &logger.taps; n = n->next) {
+        struct log_tap *tap = LIST_ENTRY(n, struct log_tap, link);
+        if (level >= tap->level) tap->line(tap->ctx, line->data, line->len);
+    }
+}
+
 void log_event(enum log_level level, const char *event, const struct log_field *fields, size_t n)
 {
     if (!log_enabled(level)) return;
@@ -272,5 +293,6 @@ void log_event(enum log_level level, const char *event, const struct log_field *
     buf_putc(&line, '\n');
     if (is_shown(level) && (logger.fd < 0 || !write_to_file(line.data, line.len)))
         logger.sink(logger.sink_ctx, level, line.data, line.len);
+    if (is_shown(level)) tell_taps(level, &line);
     buf_deinit(&line);
 }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "host/err.h"
+#include "host/list.h"
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR, LOG_LEVEL_OFF };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
@@ -84,6 +85,18 @@ const char *log_kept(uint64_t number, enum log_level *level);
 /* What is shown now, and its name. */
 enum log_level log_level(void);
 const char *log_level_name(enum log_level level);
+
+/* Somebody who sees the lines as they are written, as far as they are of this level or above it.  The caller's
+ * memory; `line` (with its line end) is valid during the call, which may neither log nor wait. */
+struct log_tap {
+    struct list_node link;
+    enum log_level level;
+    void (*line)(void *ctx, const char *line, size_t n);
+    void *ctx;
+};
+
+void log_tap_add(struct log_tap *tap);
+void log_tap_remove(struct log_tap *tap);
 
 /* True if a line of this level would be written or kept: ask before building costly fields. */
 bool log_enabled(enum log_level level);
