@@ -2,6 +2,7 @@
 --
 --   POST /v1/<verb>   a JSON object of arguments -> 200 {"schema_version":1,"result":…}
 --   GET  /v1          -> 200 {"schema_version":1,"result":{"verbs":[…]}}
+--   GET  /console/events, POST /console/<what>   consoles (perigee.console), if there are any: docs/console.md
 -- What went wrong comes as {"schema_version":1,"error":{kind,code,message,…}} with the status that fits, and becomes
 -- an error object again at the other end.  Who may connect is the socket's matter (host/server_listen.c).
 
@@ -17,6 +18,7 @@ control.SCHEMA_VERSION = 1
 control.SOCKET = "control.sock" -- in the state directory
 
 local PREFIX <const> = "/v1"
+local CONSOLE <const> = "/console"
 local LARGEST_BODY <const> = 1024 * 1024
 local LARGEST_REPLY <const> = 64 * 1024 * 1024
 local MOST_CLIENTS <const> = 128
@@ -91,18 +93,12 @@ local function sorted_names(verbs)
   return names
 end
 
-local function run_verb(verbs, name, request)
-  local verb = verbs[name]
-  if not verb then
-    local near = errors.nearest(name, sorted_names(verbs))
-    return error_answer(invalid("unknown_verb", ("this daemon has no verb %q%s"):format(name,
-      near and ("; did you mean %q?"):format(near) or "")))
-  end
+local function answer_call(name, request, f)
   if request.method ~= "POST" then return error_answer(invalid("method", "a verb is asked with POST")) end
   local args, problem = read_arguments(request)
   if not args then return error_answer(problem) end
   local traceback
-  local ok, result = xpcall(verb, function(err)
+  local ok, result = xpcall(f, function(err)
     if not errors.is(err) then traceback = debug.traceback(tostring(err), 2) end
     return err
   end, args)
@@ -110,6 +106,16 @@ local function run_verb(verbs, name, request)
   if not errors.is(result) then return error_answer(unexpected(name, result, traceback)) end
   if errors.is(result, "cancelled") and require("perigee.core.task").cancelled() then error(result, 0) end
   return error_answer(result)
+end
+
+local function run_verb(verbs, name, request)
+  local verb = verbs[name]
+  if not verb then
+    local near = errors.nearest(name, sorted_names(verbs))
+    return error_answer(invalid("unknown_verb", ("this daemon has no verb %q%s"):format(name,
+      near and ("; did you mean %q?"):format(near) or "")))
+  end
+  return answer_call(name, request, verb)
 end
 
 local function list_verbs(verbs)
@@ -120,30 +126,50 @@ local function not_here()
   return error_answer(invalid("not_found", "there is nothing under this path"))
 end
 
+-- The stream of events of a console: the request that opens it, and ends it when its peer is gone.
+local function open_console(console, request)
+  if request.method ~= "GET" then return error_answer(invalid("method", "events are read with GET")) end
+  local ok, stream = pcall(console.stream, request.query)
+  if ok then return { headers = { ["Content-Type"] = "application/x-ndjson" }, stream = stream } end
+  return error_answer(errors.is(stream) and stream or unexpected("console", stream))
+end
+
+local function ask_console(console, request, name)
+  if not console then return not_here() end
+  if name == "events" then return open_console(console, request) end
+  local handler = console.handlers[name]
+  if not handler then return not_here() end
+  return answer_call("console/" .. name, request, handler)
+end
+
 -- Tried in this order; a route is a pattern of the path and what answers.
 local ROUTES <const> = {
-  { "^" .. PREFIX .. "/?$", list_verbs },
-  { "^" .. PREFIX .. "/([%w_.]+)$", function(verbs, request, name) return run_verb(verbs, name, request) end },
+  { "^" .. PREFIX .. "/?$", function(served) return list_verbs(served.verbs) end },
+  { "^" .. PREFIX .. "/([%w_.]+)$", function(served, request, name) return run_verb(served.verbs, name, request) end },
+  { "^" .. CONSOLE .. "/(%l+)$", function(served, request, name) return ask_console(served.console, request, name) end },
   { "", not_here },
 }
 
-local function answer(verbs, request)
+local function answer(served, request)
   for _, route in ipairs(ROUTES) do
     local word = request.path:match(route[1])
-    if word then return route[2](verbs, request, word) end
+    if word then return route[2](served, request, word) end
   end
 end
 
 --- Listens at `path`. verbs: name -> function(args) that returns plain data, may wait, and raises error objects; the
---- table may be changed later. The server ends with the task that starts it, or with server:close().
+--- table may be changed later. console: perigee.console, or nil. The server ends with the task that starts it, or with
+--- server:close().
 function control.serve(options)
-  local verbs = options.verbs
+  local served = { verbs = options.verbs, console = options.console }
   return http.serve {
     path = options.path,
     max_body = LARGEST_BODY,
     max_connections = MOST_CLIENTS,
     total_timeout = TRANSFER_TIMEOUT,
-    handler = function(request) return answer(verbs, request) end,
+    handler = function(request) return answer(served, request) end,
+    -- A verb is seen through; what belongs to a console goes with it.
+    cancel_on_close = function(request) return request.path:find("^" .. CONSOLE .. "/") ~= nil end,
   }
 end
 

@@ -145,6 +145,11 @@ local function surroundings()
   return all
 end
 
+--- What an open VM of the daemon is told of the program's settings (perigee.daemon_settings).
+function daemon.surroundings()
+  return daemon_settings.for_policies(host)
+end
+
 local function policies_changed()
   if schedules then schedules:sync(policies:schedules(), wall()) end
 end
@@ -247,6 +252,7 @@ function daemon.health()
   return view.health {
     policies = policies, schedules = schedules, draining = draining, problems = problems, started_at = started_at,
     directory = settings.directory, addresses = daemon_doors.addresses(), receiver = daemon_doors.receiver(),
+    consoles = daemon_doors.console_vms(),
   }
 end
 
@@ -415,6 +421,7 @@ local function drain()
   systemd.stopping("draining", settings.grace)
   local deadline = core_task.now() + settings.grace
   local function left() return math.max(0.1, deadline - core_task.now()) end
+  daemon_doors.stop_consoles()
   schedules:stop()
   policies:prepare_end()
   for waiter in pairs(waits) do waiter:cancel "the daemon is ending" end

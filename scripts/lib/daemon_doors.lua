@@ -14,6 +14,7 @@ local doors = {}
 local servers = {} -- in the order in which they were opened
 local addresses = {} -- what is open, by name: control, callbacks, admin
 local receiver -- of callbacks; nil without --listen
+local consoles -- perigee.console; nil without a control socket
 
 --- The callback URL of an attempt, or nil without a public address.
 function doors.url_for(job_id, attempt)
@@ -34,7 +35,14 @@ local function open_control(settings, daemon)
   if settings.directory == ":memory:" then return end
   local control = require "perigee.control"
   addresses.control = settings.directory .. "/" .. control.SOCKET
-  servers[#servers + 1] = control.serve { path = addresses.control, verbs = daemon.verbs }
+  consoles = require "perigee.console"
+  consoles.start {
+    directory = settings.directory,
+    surroundings = daemon.surroundings,
+    verbs = function() return daemon.verbs end,
+  }
+  servers[#servers + 1] = control.serve { path = addresses.control, verbs = daemon.verbs, console = consoles }
+  daemon.subscribe(consoles.event)
 end
 
 -- Events that say how a job has ended, which is what its callback announces.
@@ -94,6 +102,16 @@ end
 --- Sends the messages that wait.
 function doors.flush()
   notify.flush()
+end
+
+--- The VMs of consoles, for the status: { {name=, memory=, peak=}, … }.
+function doors.console_vms()
+  return consoles and consoles.status() or {}
+end
+
+--- Ends the consoles; no others begin.
+function doors.stop_consoles()
+  if consoles then consoles.stop() end
 end
 
 --- Closes what was opened.

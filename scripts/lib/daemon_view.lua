@@ -76,12 +76,14 @@ function view.services(figures)
   return rows
 end
 
---- Everything at once. source: policies, schedules, draining, problems, started_at, directory, addresses, receiver. May wait.
+--- Everything at once. source: policies, schedules, draining, problems, started_at, directory, addresses,
+--- receiver, consoles. May wait.
 function view.health(source)
   local figures = supervisor.figures() or {}
   local rows = view.policies(source.policies, source.schedules)
   local vms = {}
   for i, row in ipairs(rows) do vms[i] = { name = row.name, memory = row.memory, peak = row.peak } end
+  for _, vm in ipairs(source.consoles) do vms[#vms + 1] = vm end
   return {
     version = require("perigee.core.metrics").build().version,
     directory = source.directory,

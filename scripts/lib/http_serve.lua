@@ -153,6 +153,12 @@ local function handle(running, id, handler, raw, request)
   core.report(request.method, request.path, failure)
 end
 
+local function ends_with_peer(options, request)
+  local choice = options.cancel_on_close
+  if type(choice) == "function" then return choice(request) end
+  return choice
+end
+
 local function accept_all(listener, options)
   local scope <close> = tasks.scope {}
   local _ <close> = listener -- closed before the scope waits for its handlers
@@ -162,8 +168,9 @@ local function accept_all(listener, options)
     if not id then break end
     if raw then
       local request = new_request(raw, method, target, remote, headers, body)
-      running[id] = scope:spawn(handle, running, id, options.handler, raw, request)
-    elseif options.cancel_on_close and running[id] then
+      local handler = scope:spawn(handle, running, id, options.handler, raw, request)
+      if ends_with_peer(options, request) then running[id] = handler end
+    elseif running[id] then
       running[id]:cancel("the peer has hung up")
     end
   end

@@ -11,7 +11,7 @@
 ---@field max_connections? integer
 ---@field idle_timeout? number|string
 ---@field total_timeout? number|string
----@field cancel_on_close? boolean cancel a handler whose peer has hung up
+---@field cancel_on_close? boolean|fun(request: perigee.http.request): boolean cancel a handler whose peer has hung up
 
 ---@class perigee.http.answer
 ---@field status? integer
