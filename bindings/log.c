@@ -262,6 +262,9 @@ int luaopen_perigee_core_log(lua_State *L)
                                          {"level", l_level},         {"keep", l_keep},
                                          {"kept", l_kept},           {"tap", l_tap},
                                          {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"next", l_tap_next}, {"close", l_tap_close}, {NULL, NULL}};
+    static const luaL_Reg meta[] = {{"__gc", l_tap_close}, {"__close", l_tap_close}, {NULL, NULL}};
+    luax_class(L, tap_class, methods, meta);
     luaL_newlib(L, functions);
     return 1;
 }
