@@ -134,10 +134,12 @@ local function variable_text(subject, session)
   if not name then return nil end
   local found, value = own_variable(session, name)
   if not found then return nil end
-  for mark, member in rest:gmatch "([.:])([%a_][%w_]*)" do
+  while rest:find "^[.:][%a_]" do
     local class = class_of(value)
-    local of_class = class and entry_text(class .. ":" .. member, session)
+    local of_class = class and entry_text(class .. rest, session)
     if of_class then return of_class end
+    local mark, member, after = rest:match "^([.:])([%a_][%w_]*)(.*)$"
+    rest = after
     local inner = type(value) == "table" and rawget(value, member)
     if inner == nil then return nil end
     name, value = name .. mark .. member, inner
@@ -235,10 +237,13 @@ function help.overview(session)
   writer:rows(services)
   writer:head "modules"
   writer:rows(modules)
-  local commands = commands_of(session)
-  local out = writer:text()
-  if commands and commands.overview then out = out .. "\ncommands\n" .. commands.overview() end
-  return out
+  local commands, rows = commands_of(session), {}
+  for i, command in ipairs(commands and commands.list or {}) do rows[i] = { command.usage, command.summary } end
+  if #rows > 0 then
+    writer:head "commands"
+    writer:rows(rows)
+  end
+  return writer:text()
 end
 
 return help

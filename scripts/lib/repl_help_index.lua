@@ -90,13 +90,15 @@ end
 local function add_class(all, stub, page, calls, class)
   local name = prompt_name(class)
   local is_client = name ~= class.name:gsub("^perigee%.", "")
+  local lines = {}
   if not is_client and not name:find "%.module$" and not is_call_of_service(class) then
-    add(all, { kind = "class", name = name, class = class, page = page, stub = stub }, name:match "[^.]+$")
+    add(all, { kind = "class", name = name, class = class, page = page, lines = lines }, name:match "[^.]+$")
   end
   for _, f in ipairs(class.methods) do
     local row = row_of_method(calls, stub, f)
     local entry = { kind = "method", name = name .. ":" .. f.name, stub = stub, f = f, class = class, row = row }
     entry.page, entry.service, entry.line = page, is_client and name or nil, row and row.text or f.doc
+    lines[f.name] = entry.line
     local names = { f.name }
     for _, owner in ipairs { f.owner, name:match "[^.]+$", row and row.owner or f.owner, name .. ".client" } do
       names[#names + 1] = owner .. ":" .. f.name

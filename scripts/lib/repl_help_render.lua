@@ -269,7 +269,7 @@ render["class"] = function(writer, entry)
     writer:rows(rows)
   end
   rows = {}
-  for _, f in ipairs(class.methods) do rows[#rows + 1] = { (":%s(%s)"):format(f.name, f.list), f.doc } end
+  for _, f in ipairs(class.methods) do rows[#rows + 1] = { (":%s(%s)"):format(f.name, f.list), entry.lines[f.name] } end
   if #rows > 0 then
     writer:head "methods"
     writer:rows(rows)

@@ -22,9 +22,11 @@ local MOST_ROWS <const> = 20
 local WIDEST_CELL <const> = 40
 -- At least so much of the cells of a list must be filled for it to be a table of rows.
 local FILLED <const> = 0.5
+-- So many rows are looked at to decide; those that are shown are among them.
+local LOOKED_AT <const> = 100
 -- What tells one row from another stands first, in this order; the rest by the alphabet.
-local FIRST <const> = { "id", "job_id", "jobID", "jobId", "infer_id", "name", "jobName", "key", "service", "kind",
-  "state", "status", "ok" }
+local FIRST <const> = { "id", "job_id", "jobID", "jobId", "infer_id", "name", "jobName", "gpuProd", "key", "service",
+  "kind", "state", "status", "ok" }
 
 local RANK <const> = {}
 for i, name in ipairs(FIRST) do RANK[name] = i end
@@ -44,7 +46,7 @@ end
 -- ---- single values in words -------------------------------------------------------------------------------------
 
 local function class_of(value)
-  local meta = getmetatable(value)
+  local meta = type(value) == "table" and getmetatable(value)
   return type(meta) == "table" and rawget(meta, "__name") or nil
 end
 
@@ -83,17 +85,30 @@ local function is_plain(value)
     and not secret.is(value) and value ~= json.null
 end
 
--- The keys of all rows with how many rows have each, or nil if this is no list of rows.
-local function keys_of_rows(value)
-  if not is_plain(value) or rawlen(value) < 2 then return nil end
-  if getmetatable(value) ~= nil and not json.is_array(value) then return nil end
-  local counts, filled, distinct, length = {}, 0, 0, rawlen(value)
+-- True for a table that has nothing but a list part.
+local function is_list(value)
+  if not is_plain(value) or getmetatable(value) ~= nil and not json.is_array(value) then return false end
   for key in next, value do
-    if math.type(key) ~= "integer" and key ~= "n" then return nil end
+    if math.type(key) ~= "integer" and key ~= "n" then return false end
   end
+  return rawlen(value) > 0
+end
+
+local function is_list_of_jobs(value)
+  if not is_list(value) then return false end
+  for i = 1, rawlen(value) do
+    if class_of(rawget(value, i)) ~= "perigee.job" then return false end
+  end
+  return true
+end
+
+-- The keys of the rows with how many rows have each, or nil if this is no list of like rows.
+local function keys_of_rows(value)
+  if not is_list(value) or rawlen(value) < 2 then return nil end
+  local counts, filled, distinct, length = {}, 0, 0, math.min(rawlen(value), LOOKED_AT)
   for i = 1, length do
     local row = rawget(value, i)
-    if not is_plain(row) or class_of(row) and class_of(row) ~= "perigee.job" then return nil end
+    if not is_plain(row) or class_of(row) then return nil end
     for key in next, row do
       if type(key) ~= "string" then return nil end
       if not counts[key] then distinct = distinct + 1 end
@@ -217,6 +232,14 @@ local function job_text(job, context)
   return table.concat(lines, "\n"), cut
 end
 
+-- All its figures; those of a durable one are the journal's, which would have to be waited for.
+local function budget_text(budget, context)
+  if budget:durable() then return ("%s   (:lines() shows its figures)"):format(own_text(budget)) end
+  local rows = budget:lines()
+  local text = rows_as_columns(rows, keys_of_rows { rows[1], rows[1] }, context)
+  return own_text(budget) .. "\n" .. text
+end
+
 -- A module of perigee's or of Lua's: its functions.
 local function module_text(value, name, context)
   local list = {}
@@ -250,9 +273,15 @@ local function answer(value, context)
   if amount.is(value) then return tostring(value) end
   if errors.is(value) then return error_text(value, context) end
   if type(value) == "function" then return function_text(value) end
-  local class = type(value) == "table" and class_of(value)
+  if is_list_of_jobs(value) then
+    return (require("perigee.jobs_report").list(value, { width = context.columns }):gsub("\n$", ""))
+  end
+  local class = class_of(value)
   if class == "perigee.job" then return job_text(value, context) end
   if type(value) == "userdata" then
+    if package.loaded["perigee.core.budget"] and package.loaded["perigee.core.budget"].is_budget(value) then
+      return budget_text(value, context)
+    end
     local text = inspect._render(value)
     return text:match "^<(.+ .+)>$" or text -- "task 3 (done)", "budget \"night\""
   end
@@ -269,7 +298,7 @@ end
 local function painted(text, value, context)
   local kind = type(value)
   local has_words = kind == "function" or kind == "userdata" and not amount.is(value) or errors.is(value)
-  if not context.color or has_words or keys_of_rows(value) then return text end
+  if not context.color or has_words or is_list_of_jobs(value) or keys_of_rows(value) then return text end
   return paint.lua(text)
 end
 

@@ -216,15 +216,21 @@ describe("help on errors", function()
   end)
 end)
 
+local function client_of(service)
+  return setmetatable({}, { __name = ("perigee.%s.client"):format(service), __tostring = function() return service end })
+end
+
 describe("help on what a session holds", function()
   it("is that of the object's class, with what it is now", function()
     local text = ask("price", session { env = { price = amount "0.05 CCD" } })
     assert.truthy(text:find "^price is 0%.05 CCD\n", text)
-    assert.truthy(text:find(":mul(factor, rounding)", 1, true), text)
+    assert.truthy(flat(text):find(":mul(factor, rounding) the product; factor: an integer", 1, true), text)
+    assert.truthy(ask("s", session { env = { s = client_of "sxwl" } }):find "^s is sxwl\n\nperigee%.sxwl: ")
     local one = task.spawn(function() end)
     one:wait()
     local with_local = session { locals = { t = { get = function() return one end } } }
     assert.truthy(ask("t", with_local):find "^t is task %d+ %(done%)\n")
+    assert.equal(ask "stopTime", ask("s:create_job.stopTime", session { env = { s = client_of "sxwl" } }))
     assert.truthy(ask("t:cancel", session { env = { t = one } }):find "^task%.handle:cancel%(reason%)")
   end)
 

@@ -94,6 +94,18 @@ describe("the echo of values", function()
     for line in out:gmatch "[^\n]+" do assert.is_true(term.width(line) <= 80, line) end
   end)
 
+  it("shows a budget with its figures", function()
+    local out = text(require("perigee.budget").new { total = "5 CCD" })
+    assert.truthy(out:find "^budget\n", out)
+    assert.truthy(out:find("left", 1, true) and out:find("5 CCD", 1, true), out)
+  end)
+
+  it("looks at some rows of a long list only", function()
+    local rows = {}
+    for i = 1, 200000 do rows[i] = { id = i } end
+    assert.truthy(text(rows):find("… 199980 more", 1, true))
+  end)
+
   it("shows tasks with their state", function()
     local one = task.spawn(function() end)
     one:wait()
@@ -146,7 +158,15 @@ describe("the echo of jobs", function()
       '  spec      { gpuType = "RTX" }',
       "",
     }, "\n"), text(job))
-    assert.truthy(text({ job }):find('{ <job "train" (1a2b3c4d5e6f): running> }', 1, true))
+    assert.truthy(text({ a = job }):find('{ a = <job "train" (1a2b3c4d5e6f): running> }', 1, true))
+  end)
+
+  it("is the table of `perigee jobs` for a list of them, even of one", function()
+    local job = setmetatable({ id = "1a2b3c4d5e6f", name = "train", service = "sxwl", kind = "job", state = "running",
+      price = amount "5 CNY", created_at = 0 }, { __name = "perigee.job" })
+    local out = text { job }
+    assert.truthy(out:find "^ID +NAME +SERVICE +STATE", out)
+    assert.truthy(out:find("at most 5 CNY", 1, true), out)
   end)
 end)
 
