@@ -121,9 +121,12 @@ static int l_next_signal(lua_State *L)
     return op_park(L, &op->op);
 }
 
+/* Who took SIGINT has gone: it ends the run again. */
 static void interrupt_abort(struct op *op)
 {
-    ((struct interrupt_op *)op)->run->interrupt_reader = NULL;
+    struct run *run = ((struct interrupt_op *)op)->run;
+    run->interrupt_reader = NULL;
+    run->takes_interrupts = false;
 }
 
 static int interrupt_finish(lua_State *L, struct op *op)
@@ -136,8 +139,8 @@ static int interrupt_finish(lua_State *L, struct op *op)
 static const struct op_type interrupt_type = {
     .name = "next_interrupt", .timed = true, .abort = interrupt_abort, .finish = interrupt_finish};
 
-/* next_interrupt(): waits for a SIGINT, or takes one that has come since the last call.  From the first call on
- * SIGINT no longer ends the run, however often it comes; and a marked task that computes when it comes is ended
+/* next_interrupt(): waits for a SIGINT, or takes one that has come since the last call.  From the first call on,
+ * and until the task that waits is cancelled, SIGINT no longer ends the run, however often it comes; and a marked task that computes when it comes is ended
  * (sched_interrupt_step). */
 static int l_next_interrupt(lua_State *L)
 {

@@ -49,21 +49,19 @@ local function settle()
   if jobs then jobs._settle() end
 end
 
-local function attach(host)
-  return require("perigee.repl_attached").start(host, BANNER)
-end
-
 --- Returns the exit code.
 function command.start(host)
   local options = host.options
-  if options.attach then return attach(host) end
+  local at_terminal = term.is_tty "stdin" and term.is_tty "out"
+  local around = { at_terminal = at_terminal, banner = not term.is_quiet() and BANNER or nil, history = fill_history(options) }
+  if options.attach then return require("perigee.repl_attached").start(host, around) end
   local backend = require("perigee.repl_local").new { name = options.emulator and "emulator" or "perigee", yes = options.yes }
   require("perigee.permit").guard(backend.session)
-  local at_terminal = term.is_tty "stdin" and term.is_tty "out"
+  require("perigee.repl_commands").keep_log()
   local code
   if options.args[1] then code = run_script(backend.session, require("perigee.run").enter_script()) end
   if at_terminal then
-    repl.prompt(backend, { host = host, banner = not term.is_quiet() and BANNER or nil, history = fill_history(options) })
+    repl.prompt(backend, { host = host, banner = around.banner, history = around.history })
     code = 0
   elseif not code then
     code = repl.pipe(backend, host.read_input)

@@ -135,6 +135,12 @@ if term then
   print = term.print -- luacheck: ignore 121
 end
 
+-- ---- a prompt inside a script ------------------------------------------------------------------------------
+
+function repl() -- luacheck: ignore 111
+  require("perigee.repl_here").open()
+end
+
 -- ---- what scripts do without --------------------------------------------------------------------------
 
 local function not_here(name, instead)

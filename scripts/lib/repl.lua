@@ -2,7 +2,7 @@
 --
 -- Works on a backend, which runs the inputs: perigee.repl_local (a session in this VM) or perigee.console_client (in a
 -- daemon). A backend has: prompt() incomplete(text) run(text, running) complete(text, point) leaving() -> a text that
--- says what goes on, or nil; close().
+-- says what goes on, or nil; is_leaving() stay() set_reader(reader) background_error() finish().
 
 local core = require "perigee.core.task"
 local errors = require "perigee.error"
@@ -30,6 +30,7 @@ function repl.pipe(backend, read_input)
       local outcome = backend:run(text)
       show(outcome)
       if not outcome.ok then return code_of(outcome.error) end
+      if backend:background_error() then return code_of(backend:background_error()) end
       if backend:is_leaving() then return 0 end
       text = nil
     end
@@ -38,7 +39,8 @@ function repl.pipe(backend, read_input)
     term.write("err", ("perigee: the input ends in the middle of a statement: %s\n"):format(text:match "[^\n]*"), true)
     return 1
   end
-  return backend:finish()
+  backend:finish()
+  return backend:background_error() and code_of(backend:background_error()) or 0
 end
 
 -- ---- at a terminal -----------------------------------------------------------------------------------------
@@ -75,6 +77,8 @@ local function run_input(loop, text)
   if loop.reader.add_history and text:find "%S" then loop.reader:add_history(text) end
   local outcome = loop.backend:run(text, function(running) loop.running = running end)
   show(outcome)
+  -- Such an end comes before the event of its Ctrl-C, which then is not meant for the prompt.
+  loop.spent = errors.is(outcome.error, "cancelled") and outcome.error.code == "interrupted"
 end
 
 --- Asks when something goes on; true if the prompt is to be left. Ctrl-D once more means yes.
@@ -103,8 +107,12 @@ end
 local function watch_interrupts(loop, next_interrupt)
   while true do
     next_interrupt()
-    if loop.running then loop.running:cancel "interrupted" end
-    loop.reader:interrupt() -- also while something runs: what was typed ahead is dropped
+    if loop.spent then
+      loop.spent = false
+    else
+      if loop.running then loop.running:cancel "interrupted" end
+      loop.reader:interrupt() -- also while something runs: what was typed ahead is dropped
+    end
   end
 end
 

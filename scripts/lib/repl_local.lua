@@ -19,7 +19,12 @@ function Backend:prompt() return (self.session.prompt_name or self.name) .. "> "
 function Backend:is_leaving() return self.session.leaving == true end
 function Backend:stay() self.session.leaving = nil end
 
---- Without a terminal: waits for what goes on. -> exit code
+--- The error of a task in the background, or nil.
+function Backend:background_error()
+  return self.session.failed and self.session.failed.error
+end
+
+--- Without a terminal: waits for what goes on, up to the first error.
 function Backend:finish()
   local session = self.session
   while session.tasks[1] and not session.failed do
@@ -28,20 +33,22 @@ function Backend:finish()
     if require("perigee.core.task").cancelled() then one:wait() end
     require("perigee.core.task").sleep(0)
   end
-  if session.failed then return require("perigee.report").exit_code(session.failed.error) end
-  return 0
 end
 
 -- ---- questions ---------------------------------------------------------------------------------------------
 
 local ANSWERS <const> = { y = "yes", yes = "yes", a = "all", all = "all" }
 
---- The session asks the person at the terminal.
-function Backend:set_reader(reader)
-  self.session.ask = function(question)
+--- A session's ask(question) that asks the person who types.
+function repl_local.asker(reader)
+  return function(question)
     local answer = reader:ask { prompt = question.text .. " " }
     return answer and ANSWERS[answer:lower():match "^%s*(.-)%s*$"] or "no"
   end
+end
+
+function Backend:set_reader(reader)
+  self.session.ask = repl_local.asker(reader)
   if reader.clear then
     self.session.clear = function() reader:clear() end
   end

@@ -26,7 +26,6 @@ end
 function names.new(load_module)
   load_module = load_module or require
   return setmetatable({}, {
-    unmade = { modules = names.modules, clients = names.clients },
     __index = function(self, name)
       local value
       if names.modules[name] then

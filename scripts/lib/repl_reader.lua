@@ -108,7 +108,7 @@ function reader.editor()
   if not package.preload["perigee.core.editor"] then return nil end
   local ok, editor = pcall(require("perigee.core.editor").open, {})
   if ok then return setmetatable({ editor = editor }, Editor) end
-  if errors.is(editor, "unavailable") then return nil end
+  if errors.is(editor, "unavailable") and editor.code == "no_terminal" then return nil end
   error(editor, 0)
 end
 

@@ -15,21 +15,23 @@ Session.__index = Session
 
 -- ---- names -----------------------------------------------------------------------------------------------
 
--- The environment of all inputs: the user's names over the session's over Lua's. The locals of a script that has
--- opened the prompt come first.
+-- The environment of all inputs: the user's names over the session's over Lua's. The locals and globals of a script that
+-- has opened the prompt come first, and are assigned where they are.
 local function new_env(session, globals)
   local script = session.script
   return setmetatable({}, {
     __metatable = "the names of the session",
     __index = function(_, name)
       if script and script.has(name) then return script.get(name) end
-      local value = session.names[name]
+      local value = script and script.globals and script.globals[name]
+      if value == nil then value = session.names[name] end
       if value == nil then value = globals[name] end
       return value
     end,
     __newindex = script and function(self, name, value)
       if script.has(name) then return script.set(name, value) end
-      rawset(self, name, value)
+      if not script.globals then return rawset(self, name, value) end
+      script.globals[name] = value
     end or nil,
   })
 end
@@ -252,7 +254,8 @@ function Session:accompany(one, entry, outcome)
     entry.ok, entry.error = err == nil and result ~= nil and result.ok, result and result.error or err
     entry.cancelled = errors.is(err, "cancelled") or nil
   end
-  if entry and not entry.ok and not entry.cancelled then self.failed = entry end
+  local failure = result and result.error or err
+  if failure and not errors.is(err, "cancelled") then self.failed = { error = failure } end
   self:forget(one)
   if entry or err then tell_end(self, one, result, err) end
 end

@@ -136,6 +136,11 @@ local function load_script(options)
   return loadfile(run.enter_script(), "t")
 end
 
+--- What a prompt that a script opens needs of the program; nil in a VM that is not the script's.
+function run.prompt_host()
+  return host and host.options.command ~= "emulator" and host or nil
+end
+
 --- Makes ready for the script of the command line: `arg`, and its folder first for require. -> its path
 function run.enter_script()
   local path = host.options.args[1]
