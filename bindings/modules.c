@@ -18,6 +18,7 @@ const luaL_Reg binding_modules[] = {
     {"perigee.core.local", luaopen_perigee_core_local},
     {"perigee.core.manual", luaopen_perigee_core_manual},
     {"perigee.core.metrics", luaopen_perigee_core_metrics},
+    {"perigee.core.operations", luaopen_perigee_core_operations},
     {"perigee.core.ops", luaopen_perigee_core_ops},
     {"perigee.core.proc", luaopen_perigee_core_proc},
     {"perigee.core.retry", luaopen_perigee_core_retry},

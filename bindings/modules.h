@@ -21,6 +21,7 @@ int luaopen_perigee_core_log(lua_State *L);
 int luaopen_perigee_core_local(lua_State *L);
 int luaopen_perigee_core_manual(lua_State *L);
 int luaopen_perigee_core_metrics(lua_State *L);
+int luaopen_perigee_core_operations(lua_State *L);
 int luaopen_perigee_core_ops(lua_State *L);
 int luaopen_perigee_core_proc(lua_State *L);
 int luaopen_perigee_core_retry(lua_State *L);

@@ -460,6 +460,14 @@ static int l_secret(lua_State *L)
     return 0;
 }
 
+/* The tables alone, as data: what help needs where no call can be made. */
+int luaopen_perigee_core_operations(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"services", l_services}, {"describe", l_describe}, {NULL, NULL}};
+    luaL_newlib(L, functions);
+    return 1;
+}
+
 int luaopen_perigee_core_ops(lua_State *L)
 {
     static const luaL_Reg conn_methods[] = {

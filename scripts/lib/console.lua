@@ -34,8 +34,8 @@ local COMPLETE_SECONDS <const> = 2
 local MOST_ROWS <const> = 1000 -- of a list that a console asks for
 
 -- What a closed VM has of the C modules: nothing that reaches outside.
-local MODULES <const> = { "perigee.core.amount", "perigee.core.json", "perigee.core.manual", "perigee.core.sync", "perigee.core.task",
-  "perigee.core.text", "perigee.core.time" }
+local MODULES <const> = { "perigee.core.amount", "perigee.core.json", "perigee.core.manual",
+  "perigee.core.operations", "perigee.core.sync", "perigee.core.task", "perigee.core.text", "perigee.core.time" }
 -- What a console that may only look can call here.
 local READ_VERBS <const> = { "jobs.get", "jobs.list", "jobs.why", "policies", "spend", "status" }
 

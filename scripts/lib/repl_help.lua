@@ -149,13 +149,14 @@ end
 
 -- ---- what comes near --------------------------------------------------------------------------------------------
 
--- Headings that hold all the words.
+-- Headings that hold all the words, at least by their beginnings.
 local function sections_with(subject)
   local found = {}
+  if not subject:find "%w%w%w" then return found end
   for _, entry in ipairs(index.get().entries) do
     if entry.kind == "section" then
-      local heading, all = entry.section.heading:lower(), true
-      for word in subject:lower():gmatch "%S+" do all = all and heading:find(word, 1, true) ~= nil end
+      local heading, all = " " .. entry.section.heading:lower():gsub("%p", " "), true
+      for word in subject:lower():gmatch "%w+" do all = all and heading:find(" " .. word, 1, true) ~= nil end
       if all then found[#found + 1] = entry end
     end
   end

@@ -3,13 +3,12 @@
 -- Pure.  Fields, bounds and replies come from the tables of operations, as in docs/<service>.md; what the call as a
 -- whole does, and the errors, from that page.
 
+local core = require "perigee.core.operations"
 local own = require "perigee.service_options"
 local stubs = require "perigee.repl_help_stubs"
 
 local service_help = {}
 
--- A console that may only look has no engine of operations: there the services are known by their pages alone.
-local has_core, core = pcall(require, "perigee.core.ops")
 
 local cache = {}
 
@@ -37,9 +36,7 @@ function service_help.describe(service)
 end
 
 --- The names of the services.
-function service_help.services()
-  return has_core and core.services() or {}
-end
+service_help.services = core.services
 
 --- True for the name of a service.
 function service_help.is_service(name)

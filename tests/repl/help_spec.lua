@@ -268,6 +268,7 @@ describe("help", function()
     assert.equal("sxwl:create_job", near "sxwl:creat_job")
     assert.equal("gpuType", near "gpuTypo")
     assert.equal("over_budget", near "over_bugdet")
+    assert.is_nil(near "x")
     assert.is_nil(near "xyzzy_not_there_at_all")
   end)
 
