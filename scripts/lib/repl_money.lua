@@ -79,13 +79,13 @@ end
 
 local function not_confirmed(request)
   denied("not_confirmed", request, ("%s %s, and there is nobody to ask"):format(request.operation, cost_of(request)), {
-    hint = "Nothing was sent. Run it at a terminal, where it asks, or with --yes if the price is right.",
+    hint = "Run it at a terminal, where it asks, or with --yes if the price is right.",
   })
 end
 
 local function declined(request)
   denied("declined", request, ("%s %s, and the answer was no"):format(request.operation, cost_of(request)), {
-    hint = "Nothing was sent, and nothing is held.",
+    hint = "If the price is right, run it again and answer y; `:yes on` turns the questions off.",
   })
 end
 
@@ -173,7 +173,7 @@ local function question_of(plan, unasked)
   local balance = about.client and require("perigee.balance").peek(about.client)
   if balance then lines[#lines + 1] = row("balance", tostring(balance)) end
   local all = price ~= nil and task.get_local(INPUT) ~= nil
-  lines[#lines + 1] = all and ("Pay? [y]es, [n]o, [a]ll of this line up to %s each: "):format(tostring(price)) or "Pay? [y]es, [n]o: "
+  lines[#lines + 1] = all and ("Pay? [y]es, [n]o, [a]ll of this line up to %s each:"):format(tostring(price)) or "Pay? [y]es, [n]o:"
   return {
     text = table.concat(lines, "\n"), operation = request.operation, service = request.service, price = price,
     worst = plan.worst, left = least_left(limits), count = plan.count, all = all, balance = balance,
@@ -190,8 +190,11 @@ local function ask(session, plan, unasked)
   local turn <close> = task.lock(kept(session).turn) -- luacheck: ignore 211
   if session.yes or granted(session, price) then return true end
   local reply = session.ask(question)
-  if reply == "all" and question.all then grant(session, price) end
-  return reply == "yes" or reply == "all"
+  if reply == "all" and question.all then
+    grant(session, price)
+    return true
+  end
+  return reply == "yes"
 end
 
 local function settle(session, plan, unasked)

@@ -55,7 +55,7 @@ describe("a job of a session", function()
       "the job job",
       "  price       6 CNY, 1 GPU(s) for at most 60 min (stopTime, as its spec says) at 6 CNY an hour cost at most 6 CNY",
       "  limits      none: no max_cost and no budget applies",
-      "Pay? [y]es, [n]o: ",
+      "Pay? [y]es, [n]o:",
     }, "\n") .. "\n", out)
   end)
 

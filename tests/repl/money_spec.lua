@@ -123,6 +123,37 @@ describe("a paid call of a session", function()
     assert.equal(0, creates(here))
   end)
 
+  it("takes all for a no where it is not offered: a call without a price", function()
+    local here <close> = local_world.open {}
+    local client = here:sxwl {}
+    assert.equal("declined", helper.error_of(input, new_session { "all" }, client.create_job, client, gpu_job()).code)
+    assert.equal(0, creates(here, "sxwl"))
+  end)
+
+  it("that no question is put for is denied: the gate is where the permit is asked for", function()
+    local here <close> = local_world.open {}
+    local client = here:sxwl { prices = PRICES }
+    local fields = require("perigee.core.ops").check("sxwl", "create_job", gpu_job())
+    local session = new_session { "yes" }
+    local err = helper.error_of(input, session, service.pay_or_raise, client, "create_job", fields, {}, { key = GPU, price = amount "7 CNY" })
+    assert.equal("not_confirmed", err.code)
+    assert.equal(0, #session.asked)
+    assert.equal(0, creates(here, "sxwl"))
+  end)
+
+  it("can get its permit in one place alone", function()
+    local callers = {}
+    for _, name in ipairs(require("perigee.fs").list "scripts/lib") do
+      local path = type(name) == "table" and name.name or name
+      local file = path:match "%.lua$" and assert(io.open("scripts/lib/" .. path))
+      if file then
+        if file:read("a"):find("spend%.request%f[%A]%s*[({,]") then callers[#callers + 1] = path end
+        file:close()
+      end
+    end
+    assert.same({ "permit.lua" }, callers)
+  end)
+
   it("is denied where there is nobody to ask, and made where asking is turned off", function()
     local here <close> = local_world.open {}
     local client, fields = ready(here)
