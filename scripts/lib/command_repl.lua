@@ -67,6 +67,7 @@ function command.start(host)
     code = repl.pipe(backend, host.read_input)
   end
   settle()
+  require("perigee.repl_local").note_unfinished()
   return code
 end
 

@@ -65,10 +65,26 @@ local function task_lines(session, lines)
   end
 end
 
+-- Adds what was created and not waited for to a list of what goes on.
+local function add_unfinished(left)
+  local flows, known = package.loaded["perigee.sxwl_flows"], {}
+  for _, one in ipairs(left) do known[one.id] = true end
+  for _, one in ipairs(flows and flows.unfinished() or {}) do
+    if not known[one.id] then left[#left + 1] = one end
+  end
+  return left
+end
+
+--- At the end of a session: the closing summary names that, too.
+function repl_local.note_unfinished()
+  local service = package.loaded["perigee.service"]
+  if service then add_unfinished(service.left_behind()) end
+end
+
 local function remote_lines(lines)
   -- Where no service was called nothing can go on.
   if not (package.loaded["perigee.service"] or package.loaded["perigee.jobs"]) then return end
-  local left = require("perigee.summary").collect().left_behind
+  local left = add_unfinished(require("perigee.summary").collect().left_behind)
   if #left == 0 then return end
   lines[#lines + 1] = #left == 1 and "A remote job would go on, and is paid for:" or
     ("%d remote jobs would go on, and are paid for:"):format(#left)

@@ -272,6 +272,14 @@ local function start_task(session, text, shown, entry, chunkname)
   return { kind = "task", ok = true, task = one, text = ("[%d] started\n"):format(one.number) }
 end
 
+-- What was raised outside of the user's own Lua: an error that is meant for people, or a fault of perigee's, whose
+-- list of search paths or frames helps nobody at a prompt.
+local function fault(session, kind, err)
+  if type(err) ~= "string" or not (err:find "^perigee/scripts/" or err:find "^module '") then return failed(session, kind, err) end
+  local text = ("error: %s\n  this is a fault of perigee, not of what was typed: please report it\n"):format(err:match "[^\n]*")
+  return { kind = kind, ok = false, error = err, text = text }
+end
+
 -- ---- inputs ----------------------------------------------------------------------------------------------
 
 local function run_command(session, text)
@@ -289,10 +297,7 @@ local function run_input(session, entry, text)
   local chunkname = "=input:" .. session.counter
   if entry.kind == "lua" then return run_lua(session, text, chunkname) end
   if entry.kind == "task" then return start_task(session, source.background(text), text, entry, chunkname) end
-  local ok, result = pcall(run_command, session, text)
-  if ok then return { kind = entry.kind, ok = true, text = result } end
-  if is_own_cancel(result) then error(result, 0) end
-  return failed(session, entry.kind, result)
+  return { kind = entry.kind, ok = true, text = run_command(session, text) }
 end
 
 local function kind_of(text)
@@ -325,7 +330,7 @@ function Session:eval(text, note)
     entry.cancelled, entry.error = true, outcome
     error(outcome, 0)
   end
-  if not ok then outcome = failed(self, kind, outcome) end
+  if not ok then outcome = fault(self, kind, outcome) end
   entry.ok, entry.error = outcome.ok, outcome.error
   entry.values = outcome.values and outcome.values.n
   return outcome

@@ -36,6 +36,17 @@ function service.shared(name, make)
   return state
 end
 
+--- Those whose names begin with `prefix`, as a list in the order of their names.
+function service.shared_under(prefix)
+  local all, names, list = core.shared(), {}, {}
+  for name in pairs(all) do
+    if name:sub(1, #prefix) == prefix then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for i, name in ipairs(names) do list[i] = all[name] end
+  return list
+end
+
 -- ---- options and errors ------------------------------------------------------------------------------------
 
 service.check_options, service.seconds = checks.check, checks.seconds

@@ -206,6 +206,21 @@ function flows.stop_command(job_id)
   return ([[perigee run -e 'require"perigee.sxwl".client{}:stop_job"%s"']]):format(job_id)
 end
 
+--- Jobs that this VM has created and whose end it has not seen, oldest first: {service=, id=, worst_cost=, how=} each.
+function flows.unfinished()
+  local list = {}
+  for _, jobs in ipairs(service.shared_under "jobs|") do
+    for job_id, seen in pairs(jobs) do
+      if seen.permit then
+        list[#list + 1] = { service = "sxwl", id = job_id, why = "not waited for", created = seen.created,
+          worst_cost = worst_text(seen), how = flows.stop_command(job_id) }
+      end
+    end
+  end
+  table.sort(list, function(a, b) return a.created < b.created end)
+  return list
+end
+
 -- The wait ended without the job's end: stop it or say that it goes on.
 local function leave(client, job_id, err, wish)
   local seen = client.jobs_seen[job_id]

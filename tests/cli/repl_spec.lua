@@ -97,6 +97,16 @@ describe("perigee repl without a terminal", function()
     assert.are.equal(0, paid.status, paid.stderr)
   end)
 
+  it("ends with the remote jobs that go on, also those nobody waited for", function()
+    local job = "{ gpuType = 'NVIDIA-GeForce-RTX-3090', gpuNumber = 1, imagePath = 'r/t:1', jobType = 'GeneralJob', "
+      .. "ckptPath = '/c', ckptVol = 10, modelPath = '/m', modelVol = 10, stopType = '1', stopTime = 5 }"
+    local line = ("sxwl = sxwl.client { prices = { ['NVIDIA-GeForce-RTX-3090'] = '6 CNY/h' } }\nid = sxwl:create_job %s\n"):format(job)
+    local left = pipe(line, "--emulator", "--yes")
+    assert.truthy(left.stderr:find "goes on, and is paid for:\n  sxwl [%w-]+, worst cost 0.5 CNY\n    stop it with: ", left.stderr)
+    local stopped = pipe(line .. "sxwl:stop_job(id)\n", "--emulator", "--yes")
+    assert.is_nil(stopped.stderr:find("goes on", 1, true))
+  end)
+
   it("ends with a summary where a service was called", function()
     local result = pipe("sxwl:gpu_types()[1].gpuProd\n", "--emulator")
     assert.are.equal(0, result.status)
@@ -119,7 +129,8 @@ end)
 
 describe("perigee repl FILE", function()
   it("runs the script first, in the session, and its names stay", function()
-    local path = write(helper.tmpdir() .. "/first.lua", "#!/usr/bin/env perigee\nlocal a, b = ...\nglobal = a .. b\nlocal function f() return b end\nprint(arg[0] == 'x', arg[1])\nreturn 5")
+    local path = write(helper.tmpdir() .. "/first.lua", "#!/usr/bin/env perigee\nlocal a, b = ...\nglobal = a .. b\n"
+      .. "local function f() return b end\nprint(arg[0] == 'x', arg[1])\nreturn 5")
     local result = spawn.run({ "repl", "--state", ":memory:", path, "1", "2" }, { stdin = "a, global, f()\n#arg\n" })
     assert.are.equal("false\t1\n\"1\"\n\"12\"\n\"2\"\n2\n", result.stdout, result.stderr)
   end)
@@ -204,6 +215,18 @@ for _, terminal in ipairs { "screen-256color", "dumb" } do
       s:keys "C-d"
       s:wait_for "%[y/N%]\n$"
       s:type "y\n"
+      assert.are.equal(0, s:wait_end())
+    end)
+
+    it("asks as well if a remote job would go on", function()
+      local s <close> = screens.perigee({ "repl", "--emulator", "--yes" }, { env = { TERM = terminal }, columns = 200 })
+      s:wait_for "emulator>\n$"
+      s:type("id = sxwl:create_job { gpuType = 'NVIDIA-GeForce-RTX-3090', gpuNumber = 1, imagePath = 'r/t:1', jobType = 'GeneralJob', "
+        .. "ckptPath = '/c', ckptVol = 10, modelPath = '/m', modelVol = 10, stopType = '1', stopTime = 5 }\n")
+      s:wait_for "ungoverned.*emulator>\n$"
+      s:keys "C-d"
+      s:wait_for "A remote job would go on, and is paid for:\n  sxwl [%w-]+\nLeave all the same%? %[y/N%]\n$"
+      s:keys "C-d" -- once more means yes
       assert.are.equal(0, s:wait_end())
     end)
 
