@@ -163,7 +163,8 @@ local function sections_with(subject)
   return found
 end
 
-local function nearest(subject)
+--- The name that help knows nearest to one that it does not know, or nil.
+function help.nearest(subject)
   local all = index.get()
   local near = errors.nearest(subject, all.names)
   if near then return near end
@@ -207,7 +208,7 @@ function help.text(subject, session)
   local sections = sections_with(subject)
   if #sections == 1 then return render.entry(sections[1], nil, context_of(session)) end
   if #sections > 1 then return render.choice(subject, sections, context_of(session)) end
-  return nil, nearest(subject)
+  return nil, help.nearest(subject)
 end
 
 --- What can be asked for, sorted: for completion.

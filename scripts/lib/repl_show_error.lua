@@ -105,17 +105,30 @@ local function ready_names()
   return list
 end
 
--- "attempt to call a nil value (global 'tsak')": the name that was meant.
-local function nearest_name(err, names)
-  local word = err:match "a nil value %(global '([^']+)'%)"
-  return word and errors.nearest(word, names or ready_names()) or nil
+-- "attempt to call a nil value (global 'tsak')", "… (field 'mpa')": the name that was meant.
+local function nearest_name(err, options)
+  local kind, word = err:match "a nil value %((%l+) '([%w_]+)'%)"
+  if kind == "global" then return errors.nearest(word, options.names or ready_names()) end
+  if kind ~= "field" and kind ~= "method" then return nil end
+  local owner, mark = (options.text or ""):match("([%w_]+)%s*([.:])%s*" .. word)
+  return owner and require("perigee.repl_help").nearest(owner .. mark .. word)
+end
+
+-- "module 'perigee.tsk' not found" and twenty places where it was looked for.
+local function missing_module(message)
+  local name = message:match "^module '([^']+)' not found:"
+  if not name then return nil end
+  local list = {}
+  for _, module in pairs(require("perigee.repl_names").modules) do list[#list + 1] = module end
+  table.sort(list)
+  return ("there is no module %s"):format(name), errors.nearest(name, list) or errors.nearest("perigee." .. name, list)
 end
 
 -- ---- the parts of an answer -------------------------------------------------------------------------------------
 
 local function heading(kind, message, color)
   local lines = {}
-  for line in (kind .. ": " .. message):gmatch "[^\n]+" do lines[#lines + 1] = escape(line) end
+  for line in (tostring(kind) .. ": " .. tostring(message)):gmatch "[^\n]+" do lines[#lines + 1] = escape(line) end
   lines[1] = color and paint.bad(lines[1]) or lines[1] or kind
   return table.concat(lines, "\n") .. "\n"
 end
@@ -204,17 +217,29 @@ local function object_text(err, options)
   return out .. input_line(options) .. frames_text(options.traceback, options.origin)
 end
 
-local function string_text(err, options)
+local function syntax_text(err, options)
   local number, message = place_of(err)
   local line = number and options.text and line_at(options.text, number)
-  if is_syntax(err) then
-    if not line then return heading("syntax error", message, options.color) end
-    local token, better = token_of(message, line)
-    return heading("syntax error", better, options.color) .. marked(line, number, token, options.color)
-  end
-  local out = heading("error", message or err, options.color)
+  if not line then return heading("syntax error", message or err, options.color) end
+  local token, better = token_of(message, line)
+  return heading("syntax error", better, options.color) .. marked(line, number, token, options.color)
+end
+
+-- An error that begins in a file of the program and is no error object is a fault of the program.
+local function fault_text(err, options)
+  local first = err:match "^[^\n]*"
+  return heading("internal error", first, options.color)
+    .. paragraph("do", "This is a fault of perigee itself: please report this line.")
+end
+
+local function string_text(err, options)
+  if err:find "^perigee/scripts/[%w_/]+%.lua:%d+: " then return fault_text(err, options) end
+  local number, message = place_of(err)
+  local line = number and options.text and line_at(options.text, number)
+  local missing, near = missing_module(message or err)
+  local out = heading("error", missing or message or err, options.color)
   if line and options.text:find("\n", 1, true) then out = out .. numbered(line, number) end
-  local near = nearest_name(err, options.names)
+  near = near or nearest_name(err, options)
   if near then out = out .. paragraph("do", ("Did you mean %s?"):format(near)) end
   return out .. frames_text(options.traceback, options.origin)
 end
@@ -223,9 +248,11 @@ end
 --- began), names (a list of known names, for "did you mean"), columns, color.
 function show_error.text(err, options)
   options = options or {}
-  if errors.is(err, "invalid") and err.code == "syntax" then return string_text(err.message, options) end
+  if errors.is(err, "invalid") and err.code == "syntax" then return syntax_text(err.message, options) end
   if errors.is(err) then return object_text(err, options) end
-  if type(err) == "string" then return string_text(err, options) end
+  if type(err) == "string" then
+    return (not options.traceback and is_syntax(err) and syntax_text or string_text)(err, options)
+  end
   local meta = getmetatable(err)
   local ok, text = pcall(tostring, err)
   if not ok or type(meta) ~= "table" or not rawget(meta, "__tostring") then text = inspect.text(err, { depth = 3 }) end

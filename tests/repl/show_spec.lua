@@ -229,6 +229,23 @@ describe("what a failed input tells", function()
     assert.is_nil(told("nothing_like_it.sleep(1)", { names = { "task", "time" } }):find("Did you mean", 1, true))
   end)
 
+  it("names the nearest function of a module, and the nearest module", function()
+    assert.truthy(told("local task = require 'perigee.task' ; task.mpa({})"):find("Did you mean task.map?", 1, true))
+    local out = told "require 'perigee.tsk'"
+    assert.equal("error: there is no module perigee.tsk\n  do     Did you mean perigee.task?\n", out)
+    assert.equal("error: there is no module nope_at_all\n", told "require 'nope_at_all'")
+  end)
+
+  it("calls what fails inside the program a fault of the program, in one line", function()
+    assert.equal("internal error: perigee/scripts/lib/x.lua:12: attempt to index a nil value\n"
+      .. "  do     This is a fault of perigee itself: please report this line.\n",
+      show.error("perigee/scripts/lib/x.lua:12: attempt to index a nil value\n\tmore", { text = "x()", traceback = "x" }))
+  end)
+
+  it("takes the words of a running line for no syntax error", function()
+    assert.equal("error: something is near 'x'\n", told "error \"something is near 'x'\"")
+  end)
+
   it("says of an error object what it means for the money and what to do", function()
     local out = show.error(errors.new { kind = "network", message = "gone \27[2J", outcome = "unknown", service = "deai",
       operation = "create_job" }, { text = "deai:create_job{}" })
