@@ -283,7 +283,9 @@ void line_history_clear(void)
 
 void line_history_add(const char *text)
 {
+    bool at_end = where_history() == history_length;
     add_history(text);
+    if (at_end) using_history(); /* else a line that is being read would not see it */
 }
 
 const char *line_library(void)

@@ -17,12 +17,8 @@ local function history_path(options)
   return ok and directory ~= ":memory:" and directory .. "/repl_history" or nil
 end
 
--- In a task of its own, so that the prompt need not wait for it.
-local function fill_history(options)
-  return function(reader)
-    reader.history = require("perigee.repl_history").open(history_path(options))
-    reader.editor:set_history(reader.history:list())
-  end
+local function open_history(options)
+  return function() return require("perigee.repl_history").open(history_path(options)) end
 end
 
 -- ---- the script ----------------------------------------------------------------------------------------------
@@ -53,7 +49,7 @@ end
 function command.start(host)
   local options = host.options
   local at_terminal = term.is_tty "stdin" and term.is_tty "out"
-  local around = { at_terminal = at_terminal, banner = not term.is_quiet() and BANNER or nil, history = fill_history(options) }
+  local around = { at_terminal = at_terminal, banner = not term.is_quiet() and BANNER or nil, history = open_history(options) }
   if options.attach then return require("perigee.repl_attached").start(host, around) end
   local backend = require("perigee.repl_local").new { name = options.emulator and "emulator" or "perigee", yes = options.yes }
   require("perigee.permit").guard(backend.session)

@@ -76,6 +76,7 @@ end
 local function run_input(loop, text)
   if loop.reader.add_history and text:find "%S" then loop.reader:add_history(text) end
   local outcome = loop.backend:run(text, function(running) loop.running = running end)
+  if loop.reader.settle_history then loop.reader:settle_history() end
   show(outcome)
   -- Such an end comes before the event of its Ctrl-C, which then is not meant for the prompt.
   loop.spent = errors.is(outcome.error, "cancelled") and outcome.error.code == "interrupted"
@@ -121,7 +122,7 @@ local function watch_completions(loop)
     function() return loop.text end)
 end
 
---- options: host (read_input, next_interrupt), history (function(reader): fills it), banner. Returns when the prompt is left.
+--- options: host (read_input, next_interrupt), history (function() -> a perigee.repl_history), banner. Returns when the prompt is left.
 function repl.prompt(backend, options)
   local readers = require "perigee.repl_reader"
   local reader = readers.editor() or readers.plain(options.host.read_input)
@@ -137,7 +138,8 @@ function repl.prompt(backend, options)
   loop[1] = core.detach(watch_interrupts, loop, options.host.next_interrupt)
   if reader.serve_completions then
     loop[2] = core.detach(watch_completions, loop)
-    if options.history then loop[3] = core.detach(options.history, reader) end
+    reader:use_history(options.history)
+    loop[3] = core.detach(reader.load_history, reader) -- the prompt need not wait for it
   end
   serve(loop)
 end

@@ -353,22 +353,25 @@ local function help_at(session, text, point, offset)
   return finished(list)
 end
 
--- What the word after `offset` bytes may be, by the command's line of usage: ":save FILE", ":yes [on|off]".
-local function by_usage(session, usage, text, point, offset)
-  local argument = text:sub(offset + 1, point)
-  if usage:find "EXPR" or usage:find "LINE" then return lua_at(session, text, point, offset) end
-  if usage:find "%f[%w]X%f[%W]" then return help_at(session, text, point, offset) end
-  local word = argument:match "%S*$"
-  if usage:find "FILE" then word = argument end
+-- What the word after `offset` bytes may be, by the command's line of usage: ":save [-f] FILE", ":yes [on | off]". What is
+-- in capitals stands for something; the rest is written as it is.
+local function by_usage(session, command, text, point, offset)
+  local usage = command.usage or ""
+  if command.name == "help" then return help_at(session, text, point, offset) end
+  if usage:find "LINE" then return lua_at(session, text, point, offset) end
+  local word = text:sub(offset + 1, point):match "%S*$"
   local list = new_list(point - #word, word)
-  if usage:find "FILE" then
-    add_files(list, "")
-  elseif usage:find "JOB" or usage:find "NAME" then
-    add_jobs(session, list, "")
+  if usage:find "FILE" then add_files(list, "") end
+  if usage:find "JOB" then add_jobs(session, list, "") end
+  if usage:find "STATE" then
+    for _, state in ipairs(require("perigee.job_words").STATES) do add(list, state, nil, "value") end
   end
-  for group in usage:gmatch "[%l_|%-]*|[%l_|%-]+" do
-    for choice in group:gmatch "[%l_%-]+" do add(list, choice, nil, "value") end
+  if usage:find "TASK" then
+    for _, one in ipairs(session.tasks) do
+      add(list, tostring(one.number), ("%d  %s"):format(one.number, one.text:match "[^\n]*"), "value")
+    end
   end
+  for choice in (usage:match "%s(.*)" or ""):gmatch "%f[%w%-]%-?%l[%l_]*" do add(list, choice, nil, "value") end
   return finished(list)
 end
 
@@ -383,7 +386,7 @@ local function command_at(session, text, point)
   local commands = head and commands_of(session)
   local command = commands and commands.find and commands.find(name)
   if not command then return nothing(point) end
-  if not command.complete then return by_usage(session, command.usage or "", text, point, #head) end
+  if not command.complete then return by_usage(session, command, text, point, #head) end
   local argument = text:sub(#head + 1, point)
   local word = argument:match "%S*$"
   local list = new_list(point - #word, word)

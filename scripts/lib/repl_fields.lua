@@ -4,8 +4,8 @@
 -- field is { name=, type=, doc=, required=, choices=, least=, most=, above=, below=, default=, option= (ours, not the
 -- service's) }.
 
-local core = require "perigee.core.ops"
 local peek = require "perigee.repl_peek"
+local options_of = require "perigee.service_options"
 
 local fields = {}
 
@@ -40,7 +40,16 @@ local function add(list, field)
 end
 
 local function add_options(list, names)
-  for _, name in ipairs(names or {}) do add(list, { name = name, type = "option", option = true }) end
+  for _, name in ipairs(names or {}) do
+    local known = options_of[name]
+    local words = known and known.type:gsub("perigee%.", "") or "any"
+    local field = { name = name, type = words, option = true, doc = known and known.doc }
+    if words:find '^"' then -- '"stop"|"leave"'
+      field.choices = {}
+      for choice in words:gmatch '"([^"]*)"' do field.choices[#field.choices + 1] = choice end
+    end
+    add(list, field)
+  end
 end
 
 -- What one operation or compound takes.
@@ -62,6 +71,8 @@ end
 --- The fields of a method of a service; nil if it takes no table that is known. given: { [field] = text of its value },
 --- which tells apart what depends on a field.
 function fields.of_method(service_name, method, given)
+  local known, core = pcall(require, "perigee.core.ops") -- a console that only reads has no services
+  if not known then return nil end
   local service, list = core.describe(service_name), {}
   if BY_MODEL[method] and service_name == "deai" then
     local model = given and given.model and given.model:lower()
@@ -80,7 +91,7 @@ local function of_submit(given)
   local list = {}
   for _, name in ipairs(require("perigee.job_options").FIELDS) do
     local field = { name = name, type = "option", required = name == "service" or name == "name" or name == "spec", option = true }
-    if name == "service" then field.choices = core.services() end
+    if name == "service" then field.choices = { "deai", "sxwl" } end
     if name == "attach" then field.choices = { "finished" } end
     if name == "on_unknown" then field.choices = { "wait", "retry", "fail" } end
     if name == "kind" then
@@ -129,7 +140,8 @@ end
 
 --- A few words about a field: "integer, required, 1 to 100".
 function fields.words(field)
-  local parts = { field.option and "option" or field.type }
+  local parts = { field.type }
+  if field.option then parts[2] = "option" end
   if field.required then
     parts[#parts + 1] = "required"
   elseif field.required_if then

@@ -52,15 +52,17 @@ end
 
 -- ---- jobs --------------------------------------------------------------------------------------------------------------
 
--- The journal of this process; nil where none is open and none lies there, since a look would make one.
+-- True if the journal of the state directory is there, which a first look would otherwise make.
+local function journal_lies_there()
+  local config = require "perigee.config"
+  if config.switch "emulator" and not config.option "state" then return false end
+  local directory = require("perigee.state").directory()
+  return directory ~= ":memory:" and require("perigee.fs").exists(directory .. "/journal.db")
+end
+
 local function journal_rows(session)
-  local get = session.require or require
-  local journal = get "perigee.core.journal"
-  local status = journal.status()
-  if not status.open then
-    if not status.directory or status.directory == ":memory:" then return nil end
-    if not require("perigee.fs").exists(status.directory .. "/journal.db") then return nil end
-  end
+  local journal = (session.require or require) "perigee.core.journal"
+  if not journal.status().open and not journal_lies_there() then return {} end
   return journal.call("job.list", { limit = RECENT_JOBS })
 end
 

@@ -8,8 +8,8 @@
 
 local names_of = require "perigee.repl_names"
 
--- Scripts may change these tables.
-local rawget, next, type, metatable_of = rawget, next, type, debug.getmetatable
+-- Scripts may change these tables. A VM that only reads has no debug.getmetatable.
+local rawget, next, type, metatable_of = rawget, next, type, debug.getmetatable or getmetatable
 
 local peek = {}
 

@@ -96,9 +96,25 @@ function Editor:read(options) return self.editor:read(options) end
 function Editor:ask(options) return self.editor:ask(options) end
 function Editor:interrupt() self.editor:interrupt() end
 function Editor:clear() self.editor:clear() end
+
+--- open(): a perigee.repl_history. It is called with the first use, by load_history at the latest.
+function Editor:use_history(open) self.open_history = open end
+
+function Editor:load_history()
+  if self.history or not self.open_history then return end
+  self.history = self.open_history()
+  self.editor:set_history(self.history:list())
+end
+
+--- Keeps an input that is about to run, if it may be kept.
 function Editor:add_history(text)
-  self.editor:add_history(text)
-  if self.history then self.history:add(text) end
+  self:load_history()
+  if not self.history or self.history:add(text) then self.editor:add_history(text) end
+end
+
+--- When it has run: what turned out to hold a secret is forgotten.
+function Editor:settle_history()
+  if self.history and self.history:settle() then self.editor:set_history(self.history:list()) end
 end
 
 function Editor:close() self.editor:close() end

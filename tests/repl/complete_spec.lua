@@ -1,5 +1,6 @@
 -- Completion: what is offered where, and that nothing is run, made or asked by it.
 local complete = require "perigee.repl_complete"
+local durable = require "tests.support.durable"
 local fs = require "perigee.fs"
 local helper = require "tests.helper"
 local json = require "perigee.json"
@@ -7,30 +8,10 @@ local names = require "perigee.repl_names"
 local repl_session = require "perigee.repl_session"
 local task = require "perigee.task"
 
-local COMMANDS <const> = {
-  { name = "jobs", usage = ":jobs [NAME]", summary = "lists jobs" },
-  { name = "save", usage = ":save FILE", summary = "writes the session" },
-  { name = "time", usage = ":time EXPR", summary = "times it" },
-  { name = "yes", usage = ":yes [on|off]", summary = "asks or not" },
-  { name = "help", usage = ":help [X]", summary = "explains" },
-  { name = "quit", usage = ":quit", summary = "leaves" },
-  { name = "pick", usage = ":pick WHAT", summary = "own", complete = function(_, argument)
-    return { "alpha", { text = "beta", display = argument } }
-  end },
-}
-local COMMAND_TABLE <const> = {
-  list = COMMANDS,
-  find = function(name)
-    for _, one in ipairs(COMMANDS) do
-      if one.name == name then return one end
-    end
-  end,
-}
-
 local function new_session(options)
   options = options or {}
   return repl_session.new {
-    names = options.names or names.new(), commands = COMMAND_TABLE, locals = options.locals, kind = options.kind,
+    names = options.names or names.new(), locals = options.locals, kind = options.kind,
   }
 end
 
@@ -161,8 +142,9 @@ describe("members", function()
       under = setmetatable({}, { __index = trap })
       holder = { trap = trap }
     ]]
-    for _, text in ipairs { "trap.|", "trap:|", "trap.x.|", "under.|", "under:a|", "under.x.y|", "holder.trap.x.y|", "holder.trap.|", "trap().|", "trap{ |", "trap:go{ |",
-      "trap['|", "trap.x('|", "?trap.|", ":time trap.|" } do
+    for _, text in ipairs { "trap.|", "trap:|", "trap.x.|", "under.|", "under:a|", "under.x.y|", "holder.trap.x.y|",
+      "holder.trap.|", "trap().|",
+      "trap{ |", "trap:go{ |", "trap['|", "trap.x('|", "?trap.|", ":time trap.|" } do
       at(session, text)
     end
     assert.are.equal(0, session.env.ran)
@@ -203,6 +185,8 @@ describe("the table of a call", function()
     assert.are.equal('"GeneralJob" "MPI" "Pytorch"', joined(session, "sxwl:create_job{ jobType = |"))
     assert.are.equal('MPI"', joined(session, "sxwl:create_job{ jobType = \"M|"))
     assert.are.equal("MPI", joined(session, "sxwl:create_job{ jobType = 'M|' }"))
+    assert.are.equal('"leave" "stop"', joined(session, "sxwl:run{ on_cancel = |"))
+    assert.are.equal("max_cost  (money, option)", select(3, at(session, "sxwl:run{ max_c|"))[1].display)
   end)
 
   it("offers what jobs.submit takes, and in its spec the fields of the service's job", function()
@@ -266,7 +250,22 @@ describe("strings", function()
     assert.are.equal('0123456789ab"', joined(session, 'jobs.get("01|'))
     assert.are.equal('u-17"', joined(session, 'sxwl:job_status "|'))
     assert.are.equal('8431"', joined(session, 'deai:infer{ jobID = "|'))
-    assert.are.equal("digits 训练", joined(session, ":jobs |"))
+    assert.are.equal("digits 训练", joined(session, ":why |"))
+    assert.are.equal("digits", joined(session, ":jobs d|"):gsub("denied ", ""))
+  end)
+
+  it("find the jobs in the journal of the process, and make no journal", function()
+    local world = durable.open()
+    world:serve {}
+    local ending <close> = setmetatable({}, { __close = function() world:close() end }) -- luacheck: ignore 211
+    local look = [[
+      local session = require "perigee.repl_session".new { names = require "perigee.repl_names".new() }
+      for _, one in ipairs(require "perigee.repl_complete".at(session, 'jobs.get "', 10).candidates) do print("found", one.text) end]]
+    local before = world:run(look)
+    assert.are.equal("", before.stdout)
+    assert.is_nil(fs.stat(world.env.PERIGEE_STATE .. "/journal.db"))
+    world:run(durable.script(durable.RUNNING))
+    assert.are.equal('found\t训练"\n', world:run(look).stdout)
   end)
 
   it("do not wait for jobs that take too long", function()
@@ -279,19 +278,34 @@ end)
 describe("commands and help", function()
   it("are completed by name, with a blank where something follows", function()
     local session = new_session()
-    local texts, from = at(session, " :s|")
+    local texts, from = at(session, " :sa|")
     assert.are.same({ ":save " }, texts)
     assert.are.equal(1, from)
-    assert.are.equal(":help  :jobs  :pick  :quit :save  :time  :yes ", joined(session, ":|"))
+    assert.are.equal(":clear", joined(session, ":cl|"))
+    assert.is_true(has(at(session, ":|"), ":why "))
   end)
 
   it("take what their line of usage says", function()
     local session = new_session()
     assert.are.equal("off on", joined(session, ":yes o|"))
+    assert.are.equal("tail", joined(session, ":log t|"))
+    assert.are.equal("failed", joined(session, ":jobs fa|"))
     assert.are.equal("amount", joined(session, ":time amo|"))
     assert.are.equal("map", joined(session, ":help task.m|"))
-    assert.are.equal("alpha", joined(session, ":pick al|"))
     assert.are.equal("", joined(session, ":nothing o|"))
+    session.tasks[1] = { number = 7, text = "task.sleep(9)" }
+    assert.are.equal("7 all", joined(session, ":cancel |"))
+  end)
+
+  it("say themselves what may follow, where they have complete()", function()
+    local own = { name = "pick", usage = ":pick WHAT", summary = "own", complete = function(_, argument)
+      return { "alpha", { text = "beta", display = argument } }
+    end }
+    local session = repl_session.new { names = names.new(), commands = { list = { own }, find = function() return own end } }
+    local texts, from, list = at(session, ":pick now b|")
+    assert.are.same({ "beta" }, texts)
+    assert.are.equal(10, from)
+    assert.are.equal("now b", list[1].display)
   end)
 
   it("explain names, members by either mark, and commands", function()
