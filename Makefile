@@ -28,7 +28,7 @@ endif
 
 # ---- What is linked: Debian packages, found with pkg-config ----------------------------------------------
 LINE_EDITOR_DEB := $(if $(filter libedit,$(LINE_EDITOR)),libedit-dev,libreadline-dev)
-PKGS     := lua5.4 libuv libcurl libmicrohttpd nettle sqlite3 $(LINE_EDITOR)
+PKGS     := lua5.4 libuv libcurl libmicrohttpd nettle sqlite3 $(filter libedit,$(LINE_EDITOR))
 DEBS     := gcc libc6-dev make pkg-config liblua5.4-dev libuv1-dev libcurl4-openssl-dev libmicrohttpd-dev nettle-dev libsqlite3-dev $(LINE_EDITOR_DEB) lua-cjson lua-busted tmux curl ca-certificates
 DEV_DEBS := lua-check clang clang-format libclang-rt-14-dev valgrind nginx-light systemd
 
@@ -69,7 +69,8 @@ ifeq ($(origin CC),default)
 CC := $(if $(filter fuzz,$(MODE)),clang,gcc)
 endif
 
-PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+# readline is compiled with and not linked: host/editor_readline.c loads it when a line is edited.
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) $(LINE_EDITOR) 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 CFLAGS_ALL := -std=c11 -D_GNU_SOURCE -I. -I$(BUILD) -fvisibility=hidden -pthread $(WARN) $(FLAGS_$(MODE)) \
               -DPERIGEE_VERSION='"$(VERSION)"' -DPERIGEE_MODE='"$(MODE)"' $(PKG_CFLAGS) $(CFLAGS)
@@ -109,9 +110,6 @@ $(BUILD)/%.o: %.c $(BUILD)/flags.stamp
 	@mkdir -p $(@D)
 	$(SAY) "  CC      $@"
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
-
-# The variables of the line editor stay in its library: without this the program would get copies, and export them.
-$(BUILD)/host/editor_%.o: CFLAGS_ALL += -fPIC
 
 # ---- Lua and manual that travel inside the program ----------------------------------------------------------
 $(BUILD)/embedded.c: $(EMBED_LUA)

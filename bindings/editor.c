@@ -1,7 +1,6 @@
 /* editor.c - perigee.core.editor: lines that a person types, for Lua.
  *
- *   open() -> editor        takes the terminal; raises `unavailable` (code no_terminal, or busy)
- *   library() -> string     what edits the lines: "GNU readline 8.2"
+ *   open() -> editor        takes the terminal; raises `unavailable` (code no_terminal, busy or no_library)
  *
  *   ed:read{prompt=, initial=, hidden=} -> text, or nil and "eof" or "interrupt"; waits, one at a time
  *   ed:ask{prompt=} -> text or nil           a question; comes before the line being typed; several queue up
@@ -15,7 +14,6 @@
 #include <string.h>
 
 #include "host/editor.h"
-#include "host/editor_line.h"
 #include "host/luax.h"
 #include "host/task.h"
 #include "host/term.h"
@@ -165,9 +163,9 @@ static int completion_finish(lua_State *L, struct op *op)
     lua_createtable(L, 0, 3);
     lua_pushinteger(L, (lua_Integer)number);
     lua_setfield(L, -2, "number");
-    lua_pushlstring(L, number ? text : "", number ? n : 0);
+    lua_pushlstring(L, text, n);
     lua_setfield(L, -2, "text");
-    lua_pushinteger(L, number ? (lua_Integer)point : 0);
+    lua_pushinteger(L, (lua_Integer)point);
     lua_setfield(L, -2, "point");
     return 1;
 }
@@ -181,10 +179,8 @@ static int l_next_completion(lua_State *L)
     struct holder *holder = check_editor(L);
     if (holder->waiter) luax_invalid(L, "editor:next_completion: another task waits for it");
     struct completion_op *op = op_new(L, &completion_type, sizeof *op);
-    const char *text;
-    size_t n, point;
     op->holder = holder;
-    if (editor_completion_text(holder->editor, &text, &n, &point))
+    if (editor_has_completion(holder->editor))
         op_complete(&op->op);
     else
         holder->waiter = op;
@@ -282,12 +278,6 @@ static int l_open(lua_State *L)
     return 1;
 }
 
-static int l_library(lua_State *L)
-{
-    lua_pushstring(L, line_library());
-    return 1;
-}
-
 int luaopen_perigee_core_editor(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"read", l_read},
@@ -302,7 +292,7 @@ int luaopen_perigee_core_editor(lua_State *L)
                                        {"close", l_close},
                                        {NULL, NULL}};
     static const luaL_Reg metamethods[] = {{"__gc", l_close}, {"__close", l_close}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"open", l_open}, {"library", l_library}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"open", l_open}, {NULL, NULL}};
     luax_class(L, editor_class, methods, metamethods);
     luaL_newlib(L, functions);
     return 1;

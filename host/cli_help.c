@@ -10,15 +10,20 @@
 #include <string.h>
 #include <uv.h>
 
+#include "host/editor_line.h"
 #include "host/text.h"
 
 enum { HELP_COLUMN = 27, HELP_WIDTH = 100 };
 
-static const char license[] = "MIT";
-static const char license_note[] =
-    "perigee is MIT-licensed.  This binary links shared libraries under their own licences: Lua, libuv and "
-    "lua-cjson (MIT), libcurl (curl), libmicrohttpd (LGPL-2.1-or-later), nettle (LGPL-3.0-or-later), SQLite "
-    "(public domain); none of them is under the GPL alone.";
+static const char license_note[] = "The sources of perigee are MIT-licensed.  This program uses shared "
+                                   "libraries under their own licences: Lua, libuv "
+                                   "and lua-cjson (MIT), libcurl (curl), libmicrohttpd (LGPL-2.1-or-later), "
+                                   "nettle (LGPL-3.0-or-later), SQLite "
+                                   "(public domain), ";
+static const char readline_note[] = "GNU readline (GPL-3.0-or-later); because of readline it may be passed "
+                                    "on under the GPL, version 3 or later, as a "
+                                    "whole.  make LINE_EDITOR=libedit builds one without it.";
+static const char libedit_note[] = "libedit (BSD-3-Clause); none of them is under the GPL alone.";
 
 /* Appends text in lines of HELP_WIDTH at the column; the cursor is at it already. */
 static void put_wrapped(struct buf *out, const char *text, size_t column)
@@ -111,6 +116,7 @@ void cli_put_version(lua_State *L, struct buf *out, bool json)
     char nettle[24];
     snprintf(nettle, sizeof nettle, "%d.%d", nettle_version_major(), nettle_version_minor());
     const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
+    const struct line_library *editor = line_library();
     const struct {
         const char *name, *version;
     } libraries[] = {
@@ -121,6 +127,7 @@ void cli_put_version(lua_State *L, struct buf *out, bool json)
         {"nettle", nettle},
         {"SQLite", sqlite3_libversion()},
         {"lua-cjson", cjson},
+        {editor->name, editor->version},
     };
     size_t count = sizeof libraries / sizeof libraries[0];
     buf_printf(out,
@@ -134,10 +141,14 @@ void cli_put_version(lua_State *L, struct buf *out, bool json)
                           : ", ",
                    libraries[i].name, libraries[i].version);
     if (json)
-        buf_printf(out, "},\"license\":\"%s\"}\n", license);
+        buf_printf(out, "},\"license\":\"%s\"}\n", editor->license);
     else {
+        struct buf note = {0};
+        buf_puts(&note, license_note);
+        buf_puts(&note, strcmp(editor->license, "MIT") == 0 ? libedit_note : readline_note);
         buf_printf(out, "\n\n");
-        put_wrapped(out, license_note, 0);
+        put_wrapped(out, buf_str(&note), 0);
+        buf_deinit(&note);
     }
     lua_pop(L, 1);
 }

@@ -475,10 +475,15 @@ static int check_terminal(struct err *err)
 static int take_terminal(struct editor *ed, struct err *err)
 {
     ed->fd = open_terminal();
-    if (ed->fd >= 0 && term_modes_take(ed->fd) == 0) return 0;
-    err_set(err, ERR_UNAVAILABLE, "the terminal cannot be used: %s", strerror(errno));
+    if (ed->fd >= 0 && term_modes_take(ed->fd) == 0) {
+        if (line_open(ed->fd, &line_events, ed, err) == 0) return 0;
+        term_modes_close();
+    } else {
+        err_set(err, ERR_UNAVAILABLE, "the terminal cannot be used: %s", strerror(errno));
+        err_set_code(err, "no_terminal");
+    }
     if (ed->fd >= 0) close(ed->fd);
-    return err_set_code(err, "no_terminal");
+    return -1;
 }
 
 struct editor *editor_open(struct loop *loop, struct term *term, const struct editor_events *events,
@@ -495,7 +500,6 @@ struct editor *editor_open(struct loop *loop, struct term *term, const struct ed
     ed->events = events;
     ed->ctx = ctx;
     list_init(&ed->questions);
-    line_open(ed->fd, &line_events, ed);
     editor_measure(ed);
     uv_loop_t *uv = loop_uv(loop);
     uv_poll_init(uv, &ed->poll, ed->fd);

@@ -46,7 +46,8 @@ struct editor_events {
 };
 
 /* Takes the terminal of this process.  NULL and an error of kind `unavailable` if standard input and output
- * are not a terminal that can move its cursor (code no_terminal), or if there is an editor already (busy). */
+ * are not a terminal that can move its cursor (code no_terminal), if there is an editor already (busy), or if
+ * the library is not there (no_library). */
 struct editor *editor_open(struct loop *loop, struct term *term, const struct editor_events *events,
                            void *ctx, struct err *err);
 
@@ -81,7 +82,10 @@ struct editor_candidate {
     const char *display; /* what the list shows; NULL: the text */
 };
 
-/* The last Tab that is not answered: its number, the line, and the cursor's byte in it.  Number 0: none. */
+/* Tab was pressed, and editor_completion_text has not been called since. */
+bool editor_has_completion(const struct editor *editor);
+
+/* The last Tab: its number, the line, and the cursor's byte in it.  Number 0: there was none. */
 unsigned long editor_completion_text(struct editor *editor, const char **text, size_t *n, size_t *point);
 
 /* Answers that Tab: the candidates stand for the bytes from `from` to the cursor.  One is put into the line,

@@ -45,14 +45,19 @@ void editor_tab_pressed(struct editor *ed)
     }
     tab->again = tab->number > 0 && same_line(tab);
     tab->number++;
-    tab->open = true;
+    tab->fresh = tab->open = true;
     keep_line(tab);
     ed->events->tab(ed->ctx);
 }
 
+bool editor_has_completion(const struct editor *ed)
+{
+    return ed->tab.fresh;
+}
+
 unsigned long editor_completion_text(struct editor *ed, const char **text, size_t *n, size_t *point)
 {
-    if (!ed->tab.open) return 0;
+    ed->tab.fresh = false;
     *text = buf_str(&ed->tab.text);
     *n = ed->tab.text.len;
     *point = ed->tab.point;
@@ -158,6 +163,8 @@ void editor_complete(struct editor *ed, unsigned long number, size_t from,
         put(ed, from, candidates[0].text, strlen(candidates[0].text));
         return;
     }
-    if (!put(ed, from, candidates[0].text, common(candidates, count)) && tab->again)
+    if (put(ed, from, candidates[0].text, common(candidates, count)))
+        keep_line(tab); /* the next Tab lists */
+    else if (tab->again)
         list(ed, candidates, count);
 }

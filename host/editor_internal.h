@@ -18,6 +18,7 @@ struct editor_tab {
     struct buf text;
     size_t point;
     bool again; /* pressed a second time: what is possible is listed */
+    bool fresh; /* nobody has been told */
     bool open;  /* not answered */
 };
 

@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #include "host/buf.h"
+#include "host/err.h"
 
 /* Called from line_step. */
 struct line_events {
@@ -23,8 +24,9 @@ struct line_events {
     void (*clear_screen)(void *ctx); /* Ctrl-L */
 };
 
-/* fd: the terminal that keys come from. */
-void line_open(int fd, const struct line_events *events, void *ctx);
+/* fd: the terminal that keys come from.  Returns 0, or -1 and an error of kind `unavailable` (code
+ * no_library). */
+int line_open(int fd, const struct line_events *events, void *ctx, struct err *err);
 void line_close(void);
 
 /* Begins a line: text is in it, the cursor at byte `point`.  The prompt may hold colour sequences. */
@@ -67,7 +69,11 @@ void line_resize(int rows, int columns);
 void line_history_clear(void);
 void line_history_add(const char *text);
 
-/* "GNU readline 8.2" */
-const char *line_library(void);
+struct line_library {
+    const char *name, *version;
+    const char *license; /* of a program that is built with it, as a whole */
+};
+
+const struct line_library *line_library(void);
 
 #endif

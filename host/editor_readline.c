@@ -1,11 +1,13 @@
 /* editor_readline.c - the line of host/editor_line.h by GNU readline's callback interface.
  *
- * readline reads no descriptor and touches no mode or signal: bytes come from next_byte, what it draws goes
- * into `drawn`.  A binary with this file in it is under the GPL as a whole (LICENSE).
+ * The library is loaded when the first line is edited, so that no other start pays for it.  It reads no
+ * descriptor and touches no mode or signal: bytes come from next_byte, what it draws goes into `drawn`.
+ * A program that uses readline is under the GPL as a whole (LICENSE).
  */
 #include "host/editor_line.h"
 
-#include <stdint.h>
+#include <dlfcn.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,6 +19,30 @@
 
 enum { ABORT_KEY = 7 /* Ctrl-G ends whatever command wants more keys */ };
 
+/* What is used of the library, functions and variables alike. */
+/* clang-format off */
+#define LIBRARY(X)                                                                                \
+    X(add_history) X(clear_history) X(rl_begin_undo_group) X(rl_bind_keyseq_in_map)               \
+    X(rl_callback_handler_install) X(rl_callback_handler_remove) X(rl_callback_read_char)         \
+    X(rl_callback_sigcleanup) X(rl_clear_visible_line) X(rl_delete_text) X(rl_end_undo_group)     \
+    X(rl_forced_update_display) X(rl_free) X(rl_free_line_state) X(rl_get_keymap_by_name)         \
+    X(rl_initialize) X(rl_insert_text) X(rl_newline) X(rl_redisplay) X(rl_set_screen_size)        \
+    X(rl_tty_set_echoing) X(rl_variable_bind) X(using_history) X(where_history) X(history_length) \
+    X(rl_instream) X(rl_outstream) X(rl_readline_name) X(rl_getc_function)                        \
+    X(rl_input_available_hook) X(rl_prep_term_function) X(rl_deprep_term_function)                \
+    X(rl_catch_signals) X(rl_catch_sigwinch) X(rl_change_environment) X(rl_point) X(rl_end)       \
+    X(rl_line_buffer) X(rl_display_prompt) X(rl_readline_state)
+/* clang-format on */
+
+#define POINTER(name) __typeof__(name) *name;
+static struct {
+    LIBRARY(POINTER)
+} lib;
+
+#define AS_TEXT_(x)  #x
+#define AS_TEXT(x)   AS_TEXT_(x)
+#define LIBRARY_NAME "libreadline.so." AS_TEXT(RL_VERSION_MAJOR)
+
 static struct {
     const struct line_events *events;
     void *ctx;
@@ -25,6 +51,32 @@ static struct {
     bool hidden;
     bool searching; /* the step began in a search, whose prompt readline does not always clear away */
 } line;
+
+/* ---- the library -------------------------------------------------------------------------------------- */
+
+/* It is never unloaded: it keeps the history and what the user's inputrc said. */
+static int load(struct err *err)
+{
+#define PLACE(name) {#name, offsetof(__typeof__(lib), name)},
+    static const struct {
+        const char *name;
+        size_t offset;
+    } places[] = {LIBRARY(PLACE)};
+    void *handle = dlopen(LIBRARY_NAME, RTLD_NOW | RTLD_LOCAL);
+    for (size_t i = 0; handle && i < sizeof places / sizeof places[0]; i++) {
+        void *address = dlsym(handle, places[i].name);
+        if (address == NULL) handle = NULL;
+        memcpy((char *)&lib + places[i].offset, &address, sizeof address);
+    }
+    if (handle) return 0;
+    err_set(err, ERR_UNAVAILABLE, "lines cannot be edited: %s", dlerror());
+    return err_set_code(err, "no_library");
+}
+
+static bool in_state(unsigned long states)
+{
+    return (*lib.rl_readline_state & states) != 0;
+}
 
 /* ---- streams ------------------------------------------------------------------------------------------ */
 
@@ -49,13 +101,13 @@ static int on_available(void)
 
 static void forget_drawn(void)
 {
-    fflush(rl_outstream);
+    fflush(*lib.rl_outstream);
     buf_clear(&line.drawn);
 }
 
 void line_take(struct buf *out)
 {
-    fflush(rl_outstream);
+    fflush(*lib.rl_outstream);
     buf_append(out, line.drawn.data, line.drawn.len);
     buf_clear(&line.drawn);
 }
@@ -64,19 +116,19 @@ void line_take(struct buf *out)
 
 static void draw_again(void)
 {
-    rl_clear_visible_line();
-    rl_forced_update_display();
+    lib.rl_clear_visible_line();
+    lib.rl_forced_update_display();
 }
 
 static int on_enter(int count, int key)
 {
-    rl_point = rl_end;
+    *lib.rl_point = *lib.rl_end;
     if (line.searching)
         draw_again();
     else
-        rl_redisplay();
+        lib.rl_redisplay();
     line.events->ending(line.ctx);
-    return rl_newline(count, key);
+    return lib.rl_newline(count, key);
 }
 
 static int on_tab(int count, int key)
@@ -112,50 +164,52 @@ static void bind_keys(void)
                     {"\\e[200~", on_paste}};
     static const char *const maps[] = {"emacs-standard", "vi-insert", "vi-command"};
     for (size_t m = 0; m < sizeof maps / sizeof maps[0]; m++) {
-        Keymap map = rl_get_keymap_by_name(maps[m]);
+        Keymap map = lib.rl_get_keymap_by_name(maps[m]);
         for (size_t i = 0; map && i < sizeof bindings / sizeof bindings[0]; i++)
-            rl_bind_keyseq_in_map(bindings[i].keys, bindings[i].function, map);
+            lib.rl_bind_keyseq_in_map(bindings[i].keys, bindings[i].function, map);
     }
 }
 
 static void on_line(char *text)
 {
-    rl_callback_handler_remove();
+    lib.rl_callback_handler_remove();
     line.events->ended(line.ctx, text, text ? strlen(text) : 0);
-    rl_free(text);
+    lib.rl_free(text);
 }
 
 /* ---- start and end ------------------------------------------------------------------------------------ */
 
-void line_open(int fd, const struct line_events *events, void *ctx)
+int line_open(int fd, const struct line_events *events, void *ctx, struct err *err)
 {
+    if (load(err) != 0) return -1;
     line.events = events;
     line.ctx = ctx;
-    rl_instream = fdopen(dup(fd), "r");
-    rl_outstream = fopencookie(NULL, "w", (cookie_io_functions_t){.write = on_write});
-    rl_readline_name = "perigee";
-    rl_getc_function = on_getc;
-    rl_input_available_hook = on_available;
-    rl_prep_term_function = NULL; /* the modes are host/term_modes' */
-    rl_deprep_term_function = NULL;
-    rl_catch_signals = 0;
-    rl_catch_sigwinch = 0;
-    rl_change_environment = 0; /* COLUMNS in the environment is the user's word */
-    rl_initialize();
-    rl_variable_bind("enable-bracketed-paste", "off"); /* it would wait for the paste's end */
-    rl_variable_bind("bell-style", "none");            /* it would ring on standard error */
-    rl_tty_set_echoing(1);
+    *lib.rl_instream = fdopen(dup(fd), "r");
+    *lib.rl_outstream = fopencookie(NULL, "w", (cookie_io_functions_t){.write = on_write});
+    *lib.rl_readline_name = "perigee";
+    *lib.rl_getc_function = on_getc;
+    *lib.rl_input_available_hook = on_available;
+    *lib.rl_prep_term_function = NULL; /* the modes are host/term_modes' */
+    *lib.rl_deprep_term_function = NULL;
+    *lib.rl_catch_signals = 0;
+    *lib.rl_catch_sigwinch = 0;
+    *lib.rl_change_environment = 0; /* COLUMNS in the environment is the user's word */
+    lib.rl_initialize();
+    lib.rl_variable_bind("enable-bracketed-paste", "off"); /* it would wait for the paste's end */
+    lib.rl_variable_bind("bell-style", "none");            /* it would ring on standard error */
+    lib.rl_tty_set_echoing(1);
     bind_keys();
-    using_history();
+    lib.using_history();
+    return 0;
 }
 
 void line_close(void)
 {
     line_drop();
-    clear_history();
-    fclose(rl_instream);
-    fclose(rl_outstream);
-    rl_instream = rl_outstream = NULL;
+    lib.clear_history();
+    fclose(*lib.rl_instream);
+    fclose(*lib.rl_outstream);
+    *lib.rl_instream = *lib.rl_outstream = NULL;
     buf_deinit(&line.drawn);
     buf_deinit(&line.prompt);
 }
@@ -182,78 +236,78 @@ void line_begin(const char *prompt, const char *text, size_t point, bool hidden)
 {
     mark_colors(&line.prompt, prompt);
     line.hidden = hidden;
-    rl_tty_set_echoing(!hidden);
-    rl_callback_handler_install(buf_str(&line.prompt), on_line);
-    rl_insert_text(text);
-    rl_point = (int)point;
+    lib.rl_tty_set_echoing(!hidden);
+    lib.rl_callback_handler_install(buf_str(&line.prompt), on_line);
+    lib.rl_insert_text(text);
+    *lib.rl_point = (int)point;
     forget_drawn(); /* host/term says when it is shown */
 }
 
 void line_drop(void)
 {
-    rl_callback_sigcleanup();
-    rl_free_line_state();
-    rl_callback_handler_remove();
+    lib.rl_callback_sigcleanup();
+    lib.rl_free_line_state();
+    lib.rl_callback_handler_remove();
     forget_drawn();
 }
 
 void line_step(void)
 {
     enum { SEARCHES = RL_STATE_ISEARCH | RL_STATE_NSEARCH };
-    line.searching = RL_ISSTATE(SEARCHES);
-    rl_callback_read_char();
-    if (line.searching && RL_ISSTATE(RL_STATE_CALLBACK) && !RL_ISSTATE(SEARCHES)) draw_again();
+    line.searching = in_state(SEARCHES);
+    lib.rl_callback_read_char();
+    if (line.searching && in_state(RL_STATE_CALLBACK) && !in_state(SEARCHES)) draw_again();
 }
 
 void line_settle(void)
 {
-    rl_callback_sigcleanup();
+    lib.rl_callback_sigcleanup();
 }
 
 /* ---- the text ----------------------------------------------------------------------------------------- */
 
 const char *line_text(size_t *n)
 {
-    *n = (size_t)rl_end;
-    return rl_line_buffer;
+    *n = (size_t)*lib.rl_end;
+    return *lib.rl_line_buffer;
 }
 
 size_t line_point(void)
 {
-    return (size_t)rl_point;
+    return (size_t)*lib.rl_point;
 }
 
 void line_replace(size_t from, const char *text)
 {
-    rl_begin_undo_group();
-    rl_delete_text((int)from, rl_point);
-    rl_point = (int)from;
-    rl_insert_text(text);
-    rl_end_undo_group();
+    lib.rl_begin_undo_group();
+    lib.rl_delete_text((int)from, *lib.rl_point);
+    *lib.rl_point = (int)from;
+    lib.rl_insert_text(text);
+    lib.rl_end_undo_group();
 }
 
 void line_to_end(void)
 {
-    rl_point = rl_end;
+    *lib.rl_point = *lib.rl_end;
 }
 
 const char *line_prompt(void)
 {
-    return rl_display_prompt ? rl_display_prompt : buf_str(&line.prompt);
+    return *lib.rl_display_prompt ? *lib.rl_display_prompt : buf_str(&line.prompt);
 }
 
 /* ---- drawing ------------------------------------------------------------------------------------------ */
 
 void line_erase(void)
 {
-    rl_clear_visible_line();
+    lib.rl_clear_visible_line();
 }
 
 /* The prompt of a hidden line is all there is to see of it; readline draws nothing then. */
 static void draw_prompt(void)
 {
     for (const char *p = buf_str(&line.prompt); *p; p++)
-        if (*p != RL_PROMPT_START_IGNORE && *p != RL_PROMPT_END_IGNORE) putc(*p, rl_outstream);
+        if (*p != RL_PROMPT_START_IGNORE && *p != RL_PROMPT_END_IGNORE) putc(*p, *lib.rl_outstream);
 }
 
 void line_draw(void)
@@ -261,34 +315,36 @@ void line_draw(void)
     if (line.hidden)
         draw_prompt();
     else
-        rl_forced_update_display();
+        lib.rl_forced_update_display();
 }
 
 void line_refresh(void)
 {
-    rl_redisplay();
+    lib.rl_redisplay();
 }
 
 void line_resize(int rows, int columns)
 {
-    rl_set_screen_size(rows, columns);
+    lib.rl_set_screen_size(rows, columns);
 }
 
 /* ---- history ------------------------------------------------------------------------------------------ */
 
 void line_history_clear(void)
 {
-    clear_history();
+    lib.clear_history();
 }
 
 void line_history_add(const char *text)
 {
-    bool at_end = where_history() == history_length;
-    add_history(text);
-    if (at_end) using_history(); /* else a line that is being read would not see it */
+    bool at_end = lib.where_history() == *lib.history_length;
+    lib.add_history(text);
+    if (at_end) lib.using_history(); /* else a line that is being read would not see it */
 }
 
-const char *line_library(void)
+const struct line_library *line_library(void)
 {
-    return "GNU readline";
+    static const struct line_library library = {
+        "GNU readline", AS_TEXT(RL_VERSION_MAJOR) "." AS_TEXT(RL_VERSION_MINOR), "GPL-3.0-or-later"};
+    return &library;
 }

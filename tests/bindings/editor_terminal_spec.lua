@@ -1,0 +1,88 @@
+-- The terminal of the line editor: who may have it, and that it is given back whatever happens.
+local lfs = require "lfs"
+local screen = require "tests.support.screen"
+local spawn = require "tests.support.spawn"
+
+local SHELL <const> = "tests/support/editor_shell.lua"
+local HERE <const> = lfs.currentdir()
+
+local describe_screen = screen.describe(describe, pending)
+
+describe_screen("the terminal", function()
+  local function shell()
+    local s = screen.start({ "bash", "--norc" }, { cwd = HERE, columns = 100, env = { PS1 = "$ ", HISTFILE = false } })
+    s:wait_for "%$\n$"
+    return s
+  end
+
+  local function is_sane(s)
+    s:type "clear; stty -a | grep -oE -e '-?(icanon|echo|icrnl|ixon)\\b'; echo done\n"
+    assert.equal("icrnl\nixon\nicanon\necho", s:wait_for("(icrnl.-)\ndone"), s:text())
+  end
+
+  it("is given back when the process is stopped, and taken again", function()
+    local s <close> = shell()
+    s:type(spawn.program .. " run " .. SHELL .. "\n")
+    s:wait_for "\n> *\n$"
+    s:type "half a line"
+    s:keys "C-z"
+    s:wait_for "Stopped"
+    is_sane(s)
+    s:type "fg\n"
+    s:wait_for "\n> half a line\n$"
+    s:type "!\n"
+    s:wait_for 'got "half a line!"'
+    s:keys "C-d"
+    s:wait_for "the end"
+    is_sane(s)
+  end)
+
+  for _, way in ipairs {
+    { "an error", "=error 'broken'\n", 1 },
+    { "os.exit", "=os.exit(3)\n", 3 },
+    { "SIGTERM", "=kill 'TERM'\n", 143 },
+    { "two SIGINT", "=kill('INT', 'INT')\n", 130 },
+    { "SIGQUIT", "=kill 'QUIT'\n", 131 },
+    { "SIGABRT at the prompt", "!kill 'ABRT'\n", 134 },
+    { "a step that cannot be ended", "=string.find(('a'):rep(40), ('a-'):rep(30) .. 'b')\n", 70 },
+  } do
+    it("is given back after " .. way[1], function()
+      local s <close> = shell()
+      s:type("ulimit -c 0; " .. spawn.program .. " run --max-step 1s " .. SHELL .. "; echo ended with $?\n")
+      s:wait_for "\n> *\n$"
+      s:type(way[2])
+      s:wait_for("\nended with " .. way[3] .. "\n", { seconds = 40 })
+      is_sane(s)
+    end)
+  end
+end)
+
+describe("where lines cannot be edited", function()
+  local OPEN <const> = [[local ok, err = pcall(require("perigee.core.editor").open); print(err.kind, err.code)]]
+
+  it("says so without a terminal, and on a dumb one", function()
+    assert.equal("unavailable\tno_terminal\n", spawn.script(OPEN).stdout)
+    local dumb = spawn.script(OPEN, { columns = 80, env = { TERM = "dumb" } })
+    assert.truthy(dumb.stdout:find "unavailable\tno_terminal")
+  end)
+
+  it("says that there is an editor already", function()
+    local result = spawn.script([[local first = require("perigee.core.editor").open() ]] .. OPEN, { columns = 80 })
+    assert.truthy(result.stdout:find "unavailable\tbusy", result.stdout)
+  end)
+
+  it("an editor that is closed says that, and another can be opened", function()
+    local result = spawn.script([[
+      local editor, task = require "perigee.core.editor", require "perigee.task"
+      for i = 1, 3 do
+        local ed = editor.open()
+        local reader = task.spawn(function() return task.try(ed.read, ed) end)
+        task.sleep(0)
+        ed:close()
+        local _, err = reader:wait()
+        print(i, err.kind, select(2, pcall(ed.read, ed)).kind)
+      end]], { columns = 80 })
+    assert.truthy(result.stdout:find "3\tclosed\tclosed", result.stdout)
+    assert.equal(3, select(2, result.stdout:gsub("\27%[%?2004l", "")))
+  end)
+end)
