@@ -163,7 +163,6 @@ end
 local function question_of(plan, unasked)
   local request, about = unasked.request, unasked.about
   local price, limits = request.price, unasked.limits
-  if plan.answer then plan.count = math.max(1, plan.answer.count) end
   plan.noun, plan.worst = plan.noun or "attempts", worst_of(plan, price)
   local lines = {}
   lines[1] = about.title or what_of(request)
@@ -197,10 +196,15 @@ local function ask(session, plan, unasked)
   return reply == "yes"
 end
 
+-- Asks, and keeps the answer with the plan.  One of a plan whose calls have prices of their own that became dearer is
+-- asked about by itself: the others have their answer.
 local function settle(session, plan, unasked)
-  if not ask(session, plan, unasked) then declined(unasked.request) end
-  plan.answer = {
-    id = identity(unasked.request, unasked.about), each = unasked.request.price, count = plan.count, sum = plan.worst,
+  local alone = plan.answer and plan.worst_given
+  local asked = alone and { count = 1, answer = plan.answer } or plan
+  if plan.answer and not alone then plan.count = math.max(1, plan.answer.count) end
+  if not ask(session, asked, unasked) then declined(unasked.request) end
+  plan[alone and "once" or "answer"] = {
+    id = identity(unasked.request, unasked.about), each = unasked.request.price, count = asked.count, sum = asked.worst,
   }
 end
 
@@ -208,9 +212,9 @@ end
 
 local NOTHING <const> = { give_back = function() end }
 
--- A part of the plan's answer for one call, or nil.
-local function part_of(plan, request, about)
-  local answer, price = plan and plan.answer, request.price
+-- A part of an answer for one call, or nil.
+local function part_of(answer, request, about)
+  local price = request.price
   if not answer or answer.count < 1 or answer.id ~= identity(request, about) or not covers(answer.each, price) then return nil end
   if price and price > answer.sum then return nil end
   answer.count = answer.count - 1
@@ -228,7 +232,7 @@ end
 function money.take(session, request, about)
   if session.yes or granted(session, request.price) then return NOTHING end
   local plan = task.get_local(STAGE)
-  local part = part_of(plan, request, about)
+  local part = plan and (part_of(plan.answer, request, about) or part_of(plan.once, request, about))
   if part then return part end
   local limits = judge(request)
   if not plan then not_confirmed(request) end

@@ -92,7 +92,8 @@ function driver:price(_, fields, limits)
   local worst = price.of(hourly, exact.gpuNumber, exact.stopTime)
   return {
     price = worst, fields = exact, gpus = exact.gpuNumber, hourly = hourly, minutes = exact.stopTime,
-    text = ("%d GPU(s) for at most %d min (stopTime, %s) at %s an hour cost at most %s"):format(exact.gpuNumber, exact.stopTime, why,
+    text = ("%s for at most %d min (stopTime, %s) at %s an hour cost at most %s"):format(
+      exact.gpuNumber == 1 and "1 GPU" or exact.gpuNumber .. " GPUs", exact.stopTime, why,
       tostring(hourly), tostring(worst)),
   }
 end

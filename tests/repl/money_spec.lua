@@ -572,6 +572,32 @@ describe("fan_out", function()
     assert.equal(0, #session.asked)
   end)
 
+  it("asks about one input by itself that became dearer, and the others keep their answer", function()
+    local permit = require "perigee.permit"
+    local session = new_session { "yes", "yes", "no" }
+    local function request(price)
+      return { service = "deai", operation = "start_inference", key = "7", price = amount(price .. " CCD") }
+    end
+    local plan
+    local function start(price)
+      return permit.staged(plan, function() permit.request(request(price)):close() end)
+    end
+    local err = helper.error_of(input, session, function()
+      plan = permit.plan(3, "inferences")
+      permit.confirm(plan, { request "1", request "2", request "3" })
+      start "1"
+      start "4"
+      start "2"
+      start "3"
+      start "1"
+    end)
+    assert.equal("declined", err.code)
+    assert.equal(3, #session.asked)
+    assert.equal("6 CCD", tostring(session.asked[1].worst))
+    assert.equal(1, session.asked[2].count)
+    assert.equal("4 CCD", tostring(session.asked[2].worst))
+  end)
+
   it("does not ask for what no budget allows", function()
     local here <close> = local_world.open { seed = 3 }
     local client, job_id = trained(here)

@@ -20,7 +20,7 @@ describe("the gate of a job", function()
       "asked\tjob\t10 CNY\tplanned",
       "denied\ttoo dear\tpolicy\t0",
       "submit\tnil\tsubmitted by a spec",
-      "price\tnil\t1 GPU(s) for at most 100 min (stopTime, the longest that costs at most 10 CNY) at 6 CNY an hour cost at most 10 CNY",
+      "price\tnil\t1 GPU for at most 100 min (stopTime, the longest that costs at most 10 CNY) at 6 CNY an hour cost at most 10 CNY",
       "gate\tgate\tpolicy gate says deny: too dear",
       "gate\tnil\tdenied: too dear",
     }, "\n") .. "\n", out)
