@@ -15,6 +15,7 @@ local complete = {}
 local MOST <const> = 2000 -- candidates that are given
 local MOST_LOOKED_AT <const> = 50000
 local LONGEST <const> = 64 * 1024 -- bytes before the point; in a longer text nothing is offered
+local LOOK_AHEAD <const> = 8 * 1024 -- bytes behind the point in which a table goes on
 
 -- ---- lists of candidates ------------------------------------------------------------------------------------------------
 
@@ -22,11 +23,17 @@ local function new_list(from, start)
   return { from = from, start = start, seen = {} }
 end
 
+-- Keys, ids and names come from anywhere: nothing that a terminal might obey gets into the line.
+local function is_printable(text)
+  return not text:find "[%c\127]" and not text:find "\xC2[\x80-\x9F]" and utf8.len(text) ~= nil
+end
+
 -- Adds a candidate if it begins as the text does.
 local function add(list, text, display, kind)
   if #list >= MOST_LOOKED_AT or list.seen[text] or text:sub(1, #list.start) ~= list.start then return end
+  if not is_printable(text) then return end
   list.seen[text] = true
-  list[#list + 1] = { text = text, display = display, kind = kind }
+  list[#list + 1] = { text = text, display = display and is_printable(display) and display or nil, kind = kind }
 end
 
 local function finished(list)
@@ -71,12 +78,12 @@ local function callee(session, state, index)
     key = #chain > 0 and chain[#chain].key or chain.name }
 end
 
--- The names given in the table whose brace is at tokens[index], in all of the text: { [name] = text of its value }.
-local function given_in(text, index)
-  local state = lexer.scan(text)
-  local tokens, given, depth = state.tokens, {}, 0
-  for i = index, #tokens do
-    local token = tokens[i]
+-- The names given in the table whose brace is at tokens[index], behind the point as well: { [name] = text of its value }.
+local function given_in(state, text, index)
+  local brace = state.tokens[index]
+  text = text:sub(brace.from, #state.text + LOOK_AHEAD)
+  local tokens, given, depth = lexer.scan(text).tokens, {}, 0
+  for i, token in ipairs(tokens) do
     if token.kind == "symbol" then
       if token.text == "{" or token.text == "(" or token.text == "[" then depth = depth + 1 end
       if token.text == "}" or token.text == ")" or token.text == "]" then depth = depth - 1 end
@@ -93,13 +100,13 @@ end
 -- a field: jobs.submit { spec = { … } }.
 local function table_at(session, state, level, text)
   local index = state.nest[level].index
-  local given = given_in(text, index)
+  local given = given_in(state, text, index)
   local call, within, outer
   local prior, at = code_before(state.tokens, index)
   if prior and prior.text == "=" and level > 1 and state.nest[level - 1].kind == "{" then
     local name = code_before(state.tokens, at)
     within = name and name.kind == "name" and name.text or nil
-    outer = given_in(text, state.nest[level - 1].index)
+    outer = given_in(state, text, state.nest[level - 1].index)
     call = within and callee(session, state, state.nest[level - 1].index)
   else
     call = callee(session, state, index)
@@ -272,6 +279,11 @@ local function add_choices(session, state, before, list, text)
   return choices ~= nil
 end
 
+-- At the beginning of a further line of a block, where nobody asks for all names.
+local function is_indent(state, start)
+  return start == "" and state.text:find "\n%s*$" ~= nil
+end
+
 local function in_code(session, state, text, point)
   local tokens = state.tokens
   local start, before = split_word(state)
@@ -287,10 +299,10 @@ local function in_code(session, state, text, point)
     local fields, given = table_at(session, state, #state.nest, text)
     if fields then
       add_fields(list, fields, given, text:find("^%s*=", point + 1) ~= nil)
-    else
+    elseif not is_indent(state, start) then
       add_names(session, state, list)
     end
-  elseif not (start == "" and add_choices(session, state, before, list, text)) then
+  elseif not (start == "" and add_choices(session, state, before, list, text)) and not is_indent(state, start) then
     add_names(session, state, list)
   end
   return finished(list)
@@ -405,7 +417,6 @@ function complete.at(session, text, point)
   if before:find "^%s*:" then return command_at(session, text, point) end
   local _, mark = before:find "^%s*%?%s*"
   if mark then return help_at(session, text, point, mark) end
-  if #text > 2 * LONGEST then text = text:sub(1, 2 * LONGEST) end
   return lua_at(session, text, point, 0)
 end
 

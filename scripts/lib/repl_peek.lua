@@ -85,7 +85,13 @@ function peek.name(session, name)
   if variable then return thing_of(variable.get()) end
   local value = rawget(session.env, name)
   local script = session.script
-  if value == nil and script and script.has(name) then value = script.get(name) end
+  if value == nil and script then
+    if script.has(name) then
+      value = script.get(name)
+    elseif type(script.globals) == "table" then
+      value = rawget(script.globals, name)
+    end
+  end
   if value == nil then value = rawget(session.names, name) end
   if value ~= nil then return thing_of(value) end
   local unmade = unmade_of(session)
@@ -93,7 +99,7 @@ function peek.name(session, name)
   if unmade.modules[name] then
     value = module(session, unmade.modules[name])
   else
-    value = rawget(_G, name)
+    value = rawget(session.globals, name)
   end
   if value ~= nil then return thing_of(value) end
 end
@@ -111,10 +117,12 @@ function peek.names(session)
   end
   local unmade = unmade_of(session)
   for _, from in ipairs { session.locals, session.env, session.names, unmade.modules, unmade.clients } do add(ready, from) end
-  if session.script and session.script.names then
-    for _, name in ipairs(session.script.names()) do ready[name] = true end
+  local script = session.script
+  if script then
+    for _, name in ipairs(script.names and script.names() or {}) do ready[name] = true end
+    if type(script.globals) == "table" and script.globals ~= session.globals then add(ready, script.globals) end
   end
-  add(lua, _G)
+  add(lua, session.globals)
   return ready, lua
 end
 

@@ -105,6 +105,7 @@ function repl_session.new(options)
     task_counter = 0,
   }, Session)
   local globals = options.globals or _G
+  session.globals = globals
   session.env = new_env(session, globals)
   add_loaders(session.env, globals)
   session.view = new_view(session, globals)

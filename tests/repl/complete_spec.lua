@@ -67,6 +67,11 @@ describe("names at the prompt", function()
     assert.is_false(has(texts, "while"))
   end)
 
+  it("are not listed at the beginning of a further line", function()
+    assert.are.equal("", joined(new_session(), "while true do\n  |"))
+    assert.are.equal("amount", joined(new_session(), "while true do\n  amo|"))
+  end)
+
   it("are not offered where a new name is given, in comments and after numbers", function()
     local session = new_session()
     for _, text in ipairs { "local am|", "local x, am|", "for am|", "function f(am|", "-- am|", "--[[ am|", "x = 12|", "中|" } do
@@ -78,9 +83,10 @@ describe("names at the prompt", function()
     local values = { price_of_it = { one = 1 } }
     local session = new_session { locals = {
       has = function(name) return values[name] ~= nil end, get = function(name) return values[name] end, set = function() end,
-      names = function() return { "price_of_it" } end,
+      names = function() return { "price_of_it" } end, globals = { price_global = { two = 2 } },
     } }
-    assert.are.equal("price_of_it", joined(session, "price_|"))
+    assert.are.equal("price_global price_of_it", joined(session, "price_|"))
+    assert.are.equal("two", joined(session, "price_global.|"))
     assert.are.equal("one", joined(session, "price_of_it.|"))
   end)
 end)
@@ -350,6 +356,23 @@ describe("completion", function()
 
   it("offers nothing in a text that is longer than a line can be", function()
     assert.are.same({}, complete.at(new_session(), ("x = 1 "):rep(20000), 120000).candidates)
+  end)
+
+  it("puts nothing into the line that a terminal might obey", function()
+    local session = new_session()
+    session.list_jobs = function()
+      local list = {}
+      for i, name in ipairs { "\27[31mred", "c1\xC2\x9Bx", "bad\xff", "good", "line\nfeed" } do
+        list[i] = { id = "x", name = name, service = "sxwl", remote_id = name, state = "\27]0;title\7" }
+      end
+      return list
+    end
+    local texts, _, list = at(session, 'jobs.get "|')
+    assert.are.same({ 'good"' }, texts)
+    assert.is_nil(list[1].display)
+    assert.are.equal('good"', joined(session, 'sxwl:job_status "|'))
+    session:eval "t = { ['a\\27b'] = 1, ab = 2 }"
+    assert.are.equal('ab"', joined(session, 't["|'))
   end)
 
   it("gives at most 2,000 candidates, sorted", function()
