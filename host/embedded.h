@@ -10,7 +10,7 @@ struct embedded_file {
     size_t len;
 };
 
-/* Lua that is run, and text that is shown: pages of docs/, editor stubs. Each ends with an entry whose path is NULL. */
+/* Lua that is run, and text that is shown: pages of docs/, editor stubs. Each ends with a path of NULL. */
 extern const struct embedded_file embedded_files[], embedded_texts[];
 
 #endif

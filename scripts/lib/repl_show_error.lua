@@ -108,7 +108,10 @@ end
 -- "attempt to call a nil value (global 'tsak')", "… (field 'mpa')": the name that was meant.
 local function nearest_name(err, options)
   local kind, word = err:match "a nil value %((%l+) '([%w_]+)'%)"
-  if kind == "global" then return errors.nearest(word, options.names or ready_names()) end
+  if kind == "global" then
+    local near = errors.nearest(word, options.names or ready_names())
+    return near ~= word and near or nil
+  end
   if kind ~= "field" and kind ~= "method" then return nil end
   local owner, mark = (options.text or ""):match("([%w_]+)%s*([.:])%s*" .. word)
   return owner and require("perigee.repl_help").nearest(owner .. mark .. word)

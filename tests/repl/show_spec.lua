@@ -226,6 +226,7 @@ describe("what a failed input tells", function()
   it("names the nearest name for one that does not exist", function()
     assert.truthy(told("tsak.sleep(1)", { names = { "task", "time" } }):find("Did you mean task?", 1, true))
     assert.truthy(told("jbs.list()"):find("Did you mean jobs?", 1, true))
+    assert.is_nil(told("task.sleep(1)", { names = { "task" } }):find("Did you mean", 1, true))
     assert.is_nil(told("nothing_like_it.sleep(1)", { names = { "task", "time" } }):find("Did you mean", 1, true))
   end)
 
