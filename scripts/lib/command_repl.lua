@@ -45,19 +45,29 @@ local function settle()
   if jobs then jobs._settle() end
 end
 
+-- All that this VM pays for is the session's.
+local function on_open(session)
+  require("perigee.permit").guard(session)
+  require("perigee.repl_commands").keep_log()
+end
+
 --- Returns the exit code.
 function command.start(host)
   local options = host.options
-  local at_terminal = term.is_tty "stdin" and term.is_tty "out"
-  local around = { at_terminal = at_terminal, banner = not term.is_quiet() and BANNER or nil, history = open_history(options) }
-  if options.attach then return require("perigee.repl_attached").start(host, around) end
-  local backend = require("perigee.repl_local").new { name = options.emulator and "emulator" or "perigee", yes = options.yes }
-  require("perigee.permit").guard(backend.session)
-  require("perigee.repl_commands").keep_log()
+  local backend = not options.attach and require("perigee.repl_local").new {
+    name = options.emulator and "emulator" or "perigee", yes = options.yes, on_open = on_open,
+  }
+  local around = {
+    host = host,
+    at_terminal = term.is_tty "stdin" and term.is_tty "out",
+    banner = not term.is_quiet() and BANNER or nil,
+    history = open_history(options),
+  }
+  if options.attach then return require("perigee.repl_attached").start(around) end
   local code
   if options.args[1] then code = run_script(backend.session, require("perigee.run").enter_script()) end
-  if at_terminal then
-    repl.prompt(backend, { host = host, banner = around.banner, history = around.history })
+  if around.at_terminal then
+    repl.prompt(backend, around)
     code = 0
   elseif not code then
     code = repl.pipe(backend, host.read_input)

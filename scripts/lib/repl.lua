@@ -2,7 +2,7 @@
 --
 -- Works on a backend, which runs the inputs: perigee.repl_local (a session in this VM) or perigee.console_client (in a
 -- daemon). A backend has: prompt() incomplete(text) run(text, running) complete(text, point) leaving() -> a text that
--- says what goes on, or nil; is_leaving() stay() set_reader(reader) background_error() finish().
+-- says what goes on, or nil; is_leaving() stay() set_reader(reader) background_error() finish() load_ahead().
 
 local core = require "perigee.core.task"
 local errors = require "perigee.error"
@@ -22,7 +22,7 @@ end
 
 --- Runs statements one after another as they become complete, up to the first error. -> exit code
 function repl.pipe(backend, read_input)
-  local lines = require("perigee.repl_reader").lines(read_input)
+  local lines = require("perigee.repl_plain").lines(read_input)
   local text
   for line in function() return lines:next() end do
     text = text and text .. "\n" .. line or line
@@ -122,10 +122,15 @@ local function watch_completions(loop)
     function() return loop.text end)
 end
 
+-- What the first input needs, while nobody has typed it.
+local function load_ahead(loop)
+  loop.reader:load_history()
+  loop.backend:load_ahead()
+end
+
 --- options: host (read_input, next_interrupt), history (function() -> a perigee.repl_history), banner. Returns when the prompt is left.
 function repl.prompt(backend, options)
-  local readers = require "perigee.repl_reader"
-  local reader = readers.editor() or readers.plain(options.host.read_input)
+  local reader = require("perigee.repl_reader").open(options.host.read_input)
   local loop = { backend = backend, reader = reader, text = "" }
   local scope <close> = setmetatable({}, { -- luacheck: ignore 211
     __close = function()
@@ -139,7 +144,7 @@ function repl.prompt(backend, options)
   if reader.serve_completions then
     loop[2] = core.detach(watch_completions, loop)
     reader:use_history(options.history)
-    loop[3] = core.detach(reader.load_history, reader) -- the prompt need not wait for it
+    loop[3] = core.detach(load_ahead, loop) -- runs when the prompt is there
   end
   serve(loop)
 end

@@ -20,6 +20,7 @@ function Backend:stay() self.left = nil end
 function Backend:leaving() return self.console:leave() end
 function Backend:background_error() return nil end -- luacheck: ignore 212
 function Backend:finish() end -- luacheck: ignore 212
+function Backend:load_ahead() end -- luacheck: ignore 212
 
 function Backend:set_reader(reader)
   self.ask = repl_local.asker(reader)
@@ -84,17 +85,18 @@ local function open(host)
   return backend
 end
 
---- `perigee repl --attach`. -> exit code
-function attached.start(host, options)
-  local backend = open(host)
+--- `perigee repl --attach`. around: host, at_terminal, banner, history. -> exit code
+function attached.start(around)
+  local backend = open(around.host)
   local console = backend.console
   local guard <close> = setmetatable({}, { __close = function() console:close() end }) -- luacheck: ignore 211
   local code = 0
   local main = core.spawn(function()
-    if options.at_terminal then
-      repl.prompt(backend, { host = host, banner = options.banner and options.banner .. (console.banner or ""), history = options.history })
+    if around.at_terminal then
+      around.banner = around.banner and around.banner .. (console.banner or "")
+      repl.prompt(backend, around)
     else
-      code = repl.pipe(backend, host.read_input)
+      code = repl.pipe(backend, around.host.read_input)
     end
   end)
   local events = watch_events(console, main)

@@ -1,12 +1,15 @@
 -- perigee.repl_local: the backend of a prompt whose session lives in this VM.  -- internal
+-- The session is made, and what it needs is loaded, when it is first used: the prompt is there before.
 
-local repl_session = require "perigee.repl_session"
-local tasks = require "perigee.repl_tasks"
 local term = require "perigee.core.term"
 
 local repl_local = {}
 local Backend = {}
-Backend.__index = Backend
+
+function Backend.__index(self, name)
+  if name == "session" then return self:open_session() end
+  return Backend[name]
+end
 
 local LONGEST <const> = 60 -- cells of an input in a list
 
@@ -14,10 +17,14 @@ local LONGEST <const> = 60 -- cells of an input in a list
 
 function Backend:incomplete(text) return self.session:incomplete(text) end
 function Backend:complete(text, point) return self.session:complete(text, point) end
-function Backend:run(text, running) return tasks.run(self.session, text, running) end
-function Backend:prompt() return (self.session.prompt_name or self.name) .. "> " end
+function Backend:run(text, running) return require("perigee.repl_tasks").run(self.session, text, running) end
 function Backend:is_leaving() return self.session.leaving == true end
 function Backend:stay() self.session.leaving = nil end
+
+function Backend:prompt()
+  local session = rawget(self, "session")
+  return (session and session.prompt_name or self.name) .. "> "
+end
 
 --- The error of a task in the background, or nil.
 function Backend:background_error()
@@ -47,10 +54,18 @@ function repl_local.asker(reader)
   end
 end
 
+--- The terminal that the session asks at.
 function Backend:set_reader(reader)
-  self.session.ask = repl_local.asker(reader)
+  self.reader = reader
+  local session = rawget(self, "session") -- a script was run in it before
+  if session then self:join_reader(session) end
+end
+
+function Backend:join_reader(session)
+  local reader = self.reader
+  session.ask = repl_local.asker(reader)
   if reader.clear then
-    self.session.clear = function() reader:clear() end
+    session.clear = function() reader:clear() end
   end
 end
 
@@ -95,6 +110,7 @@ end
 
 --- What leaving would stop or leave behind, as lines, or nil.
 function Backend:leaving()
+  if not rawget(self, "session") then return nil end
   local lines = {}
   task_lines(self.session, lines)
   remote_lines(lines)
@@ -103,17 +119,28 @@ end
 
 -- ---- making one ----------------------------------------------------------------------------------------------
 
---- options: name (of the prompt), locals (of a script), yes.
-function repl_local.new(options)
-  local session = repl_session.new {
+function Backend:open_session()
+  local session = require("perigee.repl_session").new {
     names = require("perigee.repl_names").new(),
-    locals = options.locals,
+    locals = self.options.locals,
     say = function(text) term.write("out", text) end,
     columns = term.columns,
     color = term.has_color "out",
-    yes = options.yes,
+    yes = self.options.yes,
   }
-  return setmetatable({ session = session, name = options.name }, Backend)
+  self.session = session
+  if rawget(self, "reader") then self:join_reader(session) end
+  if self.options.on_open then self.options.on_open(session) end
+  return session
+end
+
+function Backend:load_ahead()
+  return self.session
+end
+
+--- options: name (of the prompt), locals (of a script), yes, on_open(session).
+function repl_local.new(options)
+  return setmetatable({ name = options.name, options = options }, Backend)
 end
 
 return repl_local

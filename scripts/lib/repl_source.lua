@@ -1,8 +1,6 @@
 -- perigee.repl_source: what an input says, as far as a session must know it before it runs it.  -- internal
 -- For text that the parser has taken, or is about to judge.  Pure: nothing is run here.
 
-local lexer = require "perigee.repl_lexer"
-
 local source = {}
 
 local function is_command(text)
@@ -15,6 +13,7 @@ source.is_command = is_command
 --- What it declares and mentions: { locals = { {name=, attribute=}, … } at the top level in their order, names = { [name] =
 --- true }, returns = byte where the `return` of the whole begins, or nil }
 function source.study(text)
+  local lexer = require "perigee.repl_lexer"
   local found = { locals = {}, names = {} }
   for _, token in ipairs(lexer.scan(text).tokens) do
     if token.kind == "name" then found.names[token.text] = true end
@@ -30,7 +29,7 @@ end
 function source.background(text)
   if is_command(text) or not text:find("&", 1, true) then return nil end
   local last
-  for _, token in ipairs(lexer.scan(text).tokens) do
+  for _, token in ipairs(require("perigee.repl_lexer").scan(text).tokens) do
     if token.kind ~= "comment" then last = token end
   end
   if not last or last.text ~= "&" then return nil end
