@@ -57,7 +57,8 @@ static const struct cli_option run_options[] = {
 static const struct cli_option repl_options[] = {
     {"emulator", 0, CLI_FLAG, NULL, NULL,
      "start an emulator of both services and point the clients at it: no account, no cost"},
-    {"yes", 'y', CLI_FLAG, NULL, NULL, "paid calls go without being asked about; budgets and max_cost still hold"},
+    {"yes", 'y', CLI_FLAG, NULL, NULL,
+     "paid calls go without being asked about; budgets and max_cost still hold"},
     {"attach", 0, CLI_FLAG, NULL, NULL, "open a console in the running daemon of the state directory"},
     {"write", 0, CLI_FLAG, NULL, NULL, "attach: let the console change things, too"},
     {"no-history", 0, CLI_FLAG, NULL, NULL, "neither read nor keep the history of lines"},
@@ -316,7 +317,8 @@ const struct cli_command cli_commands[] = {
      .summary = "type Lua at a prompt, and see what comes of it",
      .text =
          "FILE is a Lua script that is run first; its names stay.  At the prompt :help lists the commands.\n"
-         "Without a terminal what stands on standard input is run, statement after statement, up to the first "
+         "Without a terminal what stands on standard input is run, statement after statement, up to the "
+         "first "
          "error.\n\n"
          "Exit codes: 0 the session was ended; without a terminal those of `perigee run`.",
      .options = repl_options,

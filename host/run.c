@@ -217,7 +217,7 @@ static void push_host(lua_State *L, struct run *run)
                                          {"set_step_limit", l_set_step_limit},
                                          {"elapsed", l_elapsed},
                                          {"read_option", l_read_option},
-                                                                                  {"note_stuck", l_note_stuck},
+                                         {"note_stuck", l_note_stuck},
                                          {"ready", l_ready},
                                          {NULL, NULL}};
     const struct run_config *config = run->config;

@@ -1,8 +1,8 @@
 /* run_input.c - standard input in pieces, for a command that reads it while tasks go on.
  *
- * Owns an epoll descriptor with standard input in it, which the loop polls: libuv would make standard input itself
- * non-blocking, for the shell and for all others that share it.  A regular file cannot be waited for: it is read at
- * once.
+ * Owns an epoll descriptor with standard input in it, which the loop polls: libuv would make standard input
+ * itself non-blocking, for the shell and for all others that share it.  A regular file cannot be waited for:
+ * it is read at once.
  */
 #include <errno.h>
 #include <sys/epoll.h>
@@ -78,8 +78,7 @@ static int input_finish(lua_State *L, struct op *op)
     luaL_Buffer piece;
     char *bytes = luaL_buffinitsize(L, &piece, PIECE);
     ssize_t n;
-    do
-        n = read(STDIN_FILENO, bytes, PIECE);
+    do n = read(STDIN_FILENO, bytes, PIECE);
     while (n < 0 && errno == EINTR);
     luaL_pushresultsize(&piece, n > 0 ? (size_t)n : 0);
     if (n > 0) return 1;

@@ -1,8 +1,9 @@
 /* run_signals.c - what signals do to a run.
  *
- * The first SIGINT, SIGTERM or SIGHUP cancels the script's tasks, with grace for their clean-up; the second ends
- * the process.  Two kinds of command read signals themselves: the daemon all of them (next_signal), the REPL
- * SIGINT alone (next_interrupt), which then never ends the process, and ends a step that goes on computing.
+ * The first SIGINT, SIGTERM or SIGHUP cancels the script's tasks, with grace for their clean-up; the second
+ * ends the process.  Two kinds of command read signals themselves: the daemon all of them (next_signal), the
+ * REPL SIGINT alone (next_interrupt), which then never ends the process, and ends a step that goes on
+ * computing.
  */
 #include <signal.h>
 #include <unistd.h>
@@ -139,9 +140,9 @@ static int interrupt_finish(lua_State *L, struct op *op)
 static const struct op_type interrupt_type = {
     .name = "next_interrupt", .timed = true, .abort = interrupt_abort, .finish = interrupt_finish};
 
-/* next_interrupt(): waits for a SIGINT, or takes one that has come since the last call.  From the first call on,
- * and until the task that waits is cancelled, SIGINT no longer ends the run, however often it comes; and a marked task that computes when it comes is ended
- * (sched_interrupt_step). */
+/* next_interrupt(): waits for a SIGINT, or takes one that has come since the last call.  From the first call
+ * on, and until the task that waits is cancelled, SIGINT no longer ends the run, however often it comes; and
+ * a marked task that computes when it comes is ended (sched_interrupt_step). */
 static int l_next_interrupt(lua_State *L)
 {
     struct run *run = run_of(L);
