@@ -79,29 +79,45 @@ end
 
 local RANKS <const> = { number = 1, string = 2, boolean = 3 }
 
-local function before(a, b)
-  local left, right = RANKS[type(a.key)] or 4, RANKS[type(b.key)] or 4
-  if left ~= right then return left < right end
-  if left <= 2 then return a.key < b.key end
-  return a.text < b.text
-end
-
 local function key_text(key)
   if type(key) == "string" and key:find "^[%a_][%w_]*$" and not KEYWORDS[key] then return key end
   return "[" .. (type(key) == "table" and "<table>" or scalar(key)) .. "]"
 end
 
--- Keys that are not of the list part, in order, and how many at the end have none: tables and the like.
-local function sorted_keys(value, length)
-  local keys, unordered = {}, 0
+local function goes_before(rank, key, text, other)
+  if rank ~= other.rank then return rank < other.rank end
+  if rank <= 2 then return key < other.key end
+  return text < other.text
+end
+
+local function before(a, b)
+  return goes_before(a.rank, a.key, a.text, b)
+end
+
+local function sort_and_cut(keys, most)
+  table.sort(keys, before)
+  for i = #keys, most + 1, -1 do keys[i] = nil end
+  return keys[most]
+end
+
+-- The first `most` keys that are not of the list part, in order; how many there are, and how many of them, at the end,
+-- have no order: tables and the like.  Of a large table only few are ever held and sorted.
+local function sorted_keys(value, length, most)
+  local keys, total, unordered, last = {}, 0, 0, nil
   for key in next, value do
     if not (math.type(key) == "integer" and key >= 1 and key <= length) then
-      keys[#keys + 1] = { key = key, text = key_text(key) }
-      if not RANKS[type(key)] then unordered = unordered + 1 end
+      local rank = RANKS[type(key)] or 4
+      local text = rank > 2 and key_text(key) or nil
+      total = total + 1
+      if rank == 4 then unordered = unordered + 1 end
+      if not last or goes_before(rank, key, text, last) then
+        keys[#keys + 1] = { key = key, rank = rank, text = text }
+        if #keys > 2 * most + 64 then last = sort_and_cut(keys, most) end
+      end
     end
   end
-  table.sort(keys, before)
-  return keys, unordered
+  sort_and_cut(keys, most)
+  return keys, total, unordered
 end
 
 -- Entries whose keys have no order stand by their own text; which of them would be shown must not be left to
@@ -120,8 +136,8 @@ end
 -- The entries of a table as texts, at most state.items of them and a word on the rest.
 local function entries(value, state, depth)
   local out, length = {}, rawlen(value)
-  local keys, unordered = sorted_keys(value, length)
-  local shown = math.min(length + #keys, state.items)
+  local keys, total, unordered = sorted_keys(value, length, math.max(state.items - length, 0))
+  local shown = math.min(length + total, state.items)
   for i = 1, shown do
     state.left = state.left - 1
     if state.left < 0 then break end
@@ -129,11 +145,12 @@ local function entries(value, state, depth)
       out[i] = render(rawget(value, i), state, depth)
     else
       local key = keys[i - length]
-      out[i] = key.text .. " = " .. render(rawget(value, key.key), state, depth, term.width(key.text) + 3)
+      local text = key.text or key_text(key.key)
+      out[i] = text .. " = " .. render(rawget(value, key.key), state, depth, term.width(text) + 3)
     end
   end
-  sort_tail(out, length + #keys, unordered)
-  local more = length + #keys - #out
+  sort_tail(out, length + total, unordered)
+  local more = length + total - #out
   if more > 0 then
     state.cut = true
     out[#out + 1] = ("… %d more"):format(more)

@@ -35,6 +35,16 @@ describe("inspect", function()
     assert.equal("{ 1, … 9 more }", inspect(value, { items = 5 }))
   end)
 
+  it("shows the first keys of a large table, wherever they stand in it", function()
+    local value = { [true] = 1, "list" }
+    for i = 1, 4000 do value[("k%05d"):format(i * 7919 % 4000)] = i end
+
+    assert.equal('{ "list", k00000 = 4000, k00001 = 1679, … 3999 more }', inspect(value, { items = 3 }))
+    assert.equal('{ … 4002 more }', inspect(value, { items = 0 }))
+    local all = inspect(value, { items = 10000, width = 10 })
+    assert.truthy(all:find("k03999 = %d+,\n  %[true%] = 1\n}$"))
+  end)
+
   it("keeps Chinese text and escapes what a terminal would obey", function()
     assert.equal([["算想云 é\n\t\\\"\x1b[31m\xff\u{202e}\u{9b}"]], inspect "算想云 é\n\t\\\"\27[31m\xff\u{202e}\u{9b}")
     assert.equal([[{ ["\x1b]0;x"] = 1 }]], inspect { ["\27]0;x"] = 1 })
