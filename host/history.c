@@ -41,7 +41,8 @@ static int check(int fd, const char *path, struct stat *st, struct err *err)
     if (!S_ISREG(st->st_mode)) return refuse(err, path, "is not a file");
     if (st->st_uid != geteuid()) return refuse(err, path, "belongs to another user");
     if (st->st_nlink > 1) return refuse(err, path, "has a second name"); /* 0: it was replaced just now */
-    if ((st->st_mode & (S_IRWXG | S_IRWXO)) != 0 && fchmod(fd, S_IRUSR | S_IWUSR) != 0) return fail(err, path);
+    if ((st->st_mode & (S_IRWXG | S_IRWXO)) != 0 && fchmod(fd, S_IRUSR | S_IWUSR) != 0)
+        return fail(err, path);
     return 0;
 }
 
@@ -107,7 +108,8 @@ static int write_all(int fd, const char *bytes, size_t n)
     return 0;
 }
 
-/* Takes away what is no whole line: the first of a file that was cut, the last of one that is being written. */
+/* Takes away what is no whole line: the first of a file that was cut, the last of one that is being written.
+ */
 static void keep_whole_lines(struct buf *text, bool cut)
 {
     const char *last = text->len ? memrchr(text->data, '\n', text->len) : NULL;
@@ -178,7 +180,8 @@ int history_append(const char *path, const char *lines, size_t n, struct err *er
     buf_append(&all, lines, n);
     int rc = write_all(fd, all.data, all.len);
     if (rc != 0) fail(err, path);
-    if (rc != 0 && ftruncate(fd, st.st_size) != 0) err_set_code(err, "system"); /* the next line ends this half */
+    if (rc != 0 && ftruncate(fd, st.st_size) != 0)
+        err_set_code(err, "system"); /* the next line ends this half */
     buf_deinit(&all);
     close(fd);
     return rc;
@@ -217,7 +220,8 @@ static bool filter(struct buf *text, size_t most, const char *drop, size_t drop_
         at += len + 1;
     }
     size_t skip = 0;
-    for (; count > most; count--) skip = (size_t)((char *)memchr(kept.data + skip, '\n', kept.len - skip) - kept.data) + 1;
+    for (; count > most; count--)
+        skip = (size_t)((char *)memchr(kept.data + skip, '\n', kept.len - skip) - kept.data) + 1;
     buf_consume(&kept, skip);
     buf_clear(text);
     buf_append(text, kept.data, kept.len);

@@ -62,7 +62,8 @@ static void test_ends_a_line_that_was_cut_short(void)
 
 static void test_leaves_out_what_is_no_text(void)
 {
-    put(path, "one\ttab\nesc\033[31m\n\xe4\xb8\xad\xe6\x96\x87\nc1 \xc2\x9b\n\xc2\xa0\nbad \xff\ncr\r\ndel \x7f\n\nlast\n");
+    put(path, "one\ttab\nesc\033[31m\n\xe4\xb8\xad\xe6\x96\x87\nc1 \xc2\x9b\n\xc2\xa0\nbad \xff\ncr\r\ndel "
+              "\x7f\n\nlast\n");
     CHECK_STR(read_back(), "one\ttab\n\xe4\xb8\xad\xe6\x96\x87\n\xc2\xa0\n\nlast\n");
 }
 
