@@ -1,81 +1,17 @@
 -- money_spec.lua - what a session pays, a person has said yes to: over the emulator, with a session that is none.
 local amount = require "perigee.amount"
 local budget = require "perigee.budget"
-local deai = require "perigee.deai"
 local errors = require "perigee.error"
 local helper = require "tests.helper"
 local local_world = require "tests.services.local_world"
 local retry = require "perigee.retry"
 local service = require "perigee.service"
 local task = require "perigee.task"
+local stage = require "tests.repl.money_stage"
 
-local GPU <const> = "NVIDIA-GeForce-RTX-3090"
-
--- A session whose person answers with the words of the list, then with no; answers may be functions of the question.
-local function new_session(answers)
-  local session = { asked = {}, kind = "repl" }
-  function session.ask(question)
-    session.asked[#session.asked + 1] = question
-    local answer = answers[#session.asked] or "no"
-    if type(answer) == "function" then return answer(question) end
-    return answer
-  end
-  return session
-end
-
--- f(…) as an input of the session: in a task of its own, as perigee.repl runs it.
-local function input(session, f, ...)
-  local args = table.pack(...)
-  local line = task.spawn(function()
-    task.set_local("perigee.session", session)
-    task.set_local("perigee.entry", {})
-    return f(table.unpack(args, 1, args.n))
-  end)
-  return line:wait()
-end
-
-local function data_file(content)
-  local path = helper.tmpdir() .. "/data.csv"
-  local file = assert(io.open(path, "wb"))
-  file:write(content or "pixels")
-  file:close()
-  return path
-end
-
-local function training(name, more)
-  local fields = {
-    model = "CNN", epoch = 2, jobName = name or "digits", x_train = "a/x.csv", y_train = "a/y.csv", train_shard = 0.8,
-    category = 10, channel = 1,
-  }
-  for field, value in pairs(more or {}) do fields[field] = value end
-  return fields
-end
-
-local function gpu_job(more)
-  local fields = {
-    gpuNumber = 1, gpuType = GPU, ckptPath = "/ckpt", ckptVol = 1000, modelPath = "/model", modelVol = 1000,
-    imagePath = "image", jobType = "GeneralJob", stopType = "1", stopTime = 60,
-  }
-  for field, value in pairs(more or {}) do fields[field] = value end
-  return fields
-end
-
-local PRICES <const> = { [GPU] = "7 CNY/h" }
-
-local function uploaded(here, client)
-  return client:upload(data_file())
-end
-
--- A client and the fields of a training whose data is on the service.
-local function ready(here, name, more)
-  local client = here:deai()
-  local path = uploaded(here, client)
-  return client, training(name, { x_train = path, y_train = path, table.unpack(more or {}) })
-end
-
-local function creates(here, operation)
-  return here.world.ledger:calls(operation == "sxwl" and "sxwl" or "deai", operation == "sxwl" and "create_job" or operation or "create_job")
-end
+local GPU <const>, PRICES <const> = stage.GPU, stage.PRICES
+local creates, gpu_job, input, new_session, ready, training =
+  stage.creates, stage.gpu_job, stage.input, stage.new_session, stage.ready, stage.training
 
 describe("a paid call of a session", function()
   it("is made after a yes, once, with its price, worst case and what is left in the question", function()
@@ -135,7 +71,8 @@ describe("a paid call of a session", function()
     local client = here:sxwl { prices = PRICES }
     local fields = require("perigee.core.ops").check("sxwl", "create_job", gpu_job())
     local session = new_session { "yes" }
-    local err = helper.error_of(input, session, service.pay_or_raise, client, "create_job", fields, {}, { key = GPU, price = amount "7 CNY" })
+    local terms = { key = GPU, price = amount "7 CNY" }
+    local err = helper.error_of(input, session, service.pay_or_raise, client, "create_job", fields, {}, terms)
     assert.equal("not_confirmed", err.code)
     assert.equal(0, #session.asked)
     assert.equal(0, creates(here, "sxwl"))
@@ -340,7 +277,10 @@ describe("the question", function()
     local session = new_session {}
     local small = budget.new { total = "0.000001 CCD" }
     for code, call in pairs {
-      max_cost = function() client:train(training("digits", { x_train = fields.x_train, y_train = fields.x_train, max_cost = "0.000001 CCD" })) end,
+      max_cost = function()
+        local path = fields.x_train
+        client:train(training("digits", { x_train = path, y_train = path, max_cost = "0.000001 CCD" }))
+      end,
       over_budget = function() budget.with(small, client.train, client, fields) end,
       currency = function() budget.with(budget.new { total = "5 CNY" }, client.train, client, fields) end,
       no_worst_case = function() gpu:create_job(gpu_job { stopType = "0", stopTime = nil, max_cost = "5 CNY" }) end,
@@ -449,164 +389,5 @@ describe("an answer", function()
     assert.equal("declined", err.code)
     assert.equal(1, #session.asked)
     assert.equal(0, creates(here))
-  end)
-end)
-
-describe("calls of several steps", function()
-  it("infer asks before it starts", function()
-    local here <close> = local_world.open {}
-    local client, fields = ready(here)
-    local trained = client:train(fields)
-    here.now = local_world.stepping(30, 2000)
-    local session = new_session { "no", "yes" }
-    local job = { jobID = trained.jobID, data_path = fields.x_train, wait = false }
-
-    assert.equal("declined", helper.error_of(input, session, client.infer, client, job).code)
-    assert.equal(0, creates(here, "start_inference"))
-    assert.truthy(input(session, client.infer, client, job).infer_id)
-    assert.equal(1, creates(here, "start_inference"))
-  end)
-
-  it("run with retries asks once, for all attempts", function()
-    local here <close> = local_world.open { faults = "sxwl.create_job:fail=2", now = local_world.stepping(4000) }
-    local client = here:sxwl { prices = PRICES }
-    local session = new_session { "yes" }
-    local result = input(session, client.run, client, gpu_job { retry = { attempts = 3, base = 0.01, on = "job_failed" } })
-    assert.equal(3, result.attempts)
-    assert.equal(1, #session.asked)
-    assert.equal(3, session.asked[1].count)
-    assert.equal("21 CNY", tostring(session.asked[1].worst))
-    assert.truthy(session.asked[1].text:find("21 CNY for 3 attempts", 1, true), session.asked[1].text)
-  end)
-
-  it("run with retries asks again for an attempt that is dearer, and the others have their answer", function()
-    local here <close> = local_world.open { faults = "sxwl.create_job:fail=2", now = local_world.stepping(4000) }
-    local client = here:sxwl { prices = PRICES }
-    local session = new_session { "yes", "no" }
-    local err = helper.error_of(input, session, client.run, client, gpu_job {
-      retry = { attempts = 3, base = 0.01, on = "job_failed" },
-      on_start = function() client.prices[GPU] = amount "8 CNY" end,
-    })
-    assert.equal("declined", err.code)
-    assert.equal(2, session.asked[2].count)
-    assert.equal(1, creates(here, "sxwl"))
-  end)
-
-  it("a plan of attempts allows nothing that is done beside them", function()
-    local here <close> = local_world.open { faults = "sxwl.create_job:fail=1", now = local_world.stepping(4000) }
-    local client = here:sxwl { prices = PRICES }
-    local session = new_session { "yes", "no" }
-    local inner
-    input(session, client.run, client, gpu_job {
-      retry = { attempts = 3, base = 0.01, on = "job_failed" },
-      on_start = function() inner = inner or helper.error_of(client.create_job, client, gpu_job()) end,
-    })
-    assert.equal("declined", inner.code)
-    assert.equal(2, creates(here, "sxwl"))
-  end)
-
-  it("a policy of the user's own asks for each attempt", function()
-    local here <close> = local_world.open { faults = "sxwl.create_job:fail=2", now = local_world.stepping(4000) }
-    local client = here:sxwl { prices = PRICES }
-    local session = new_session { "yes", "yes", "no" }
-    local again = retry.new { attempts = 5, base = 0.01, on = "job_failed" }
-    local err = helper.error_of(input, session, again.run, again, function() return client:run(gpu_job()) end)
-    assert.equal("declined", err.code)
-    assert.equal(2, creates(here, "sxwl"))
-  end)
-end)
-
-describe("fan_out", function()
-  local function trained(here)
-    local client = here:deai { status_rate = 10000 }
-    local path = client:upload(data_file())
-    local job_id = client:train(training("digits", { x_train = path, y_train = path })).jobID
-    here.now = local_world.stepping(600, 2000)
-    return client, job_id
-  end
-
-  local function inputs(count)
-    local dir, files = helper.tmpdir(), {}
-    for i = 1, count do
-      files[i] = ("%s/%d.csv"):format(dir, i)
-      require("perigee.fs").write(files[i], ("input %d\n"):format(i):rep(i))
-    end
-    return files, dir .. "/results.jsonl"
-  end
-
-  it("asks once, with the number of its inputs and what they cost together", function()
-    local here <close> = local_world.open { seed = 3 }
-    local client, job_id = trained(here)
-    local files, results = inputs(5)
-    local session = new_session { "yes" }
-
-    local report = input(session, client.fan_out, client, { jobID = job_id, files = files, results = results })
-
-    assert.equal(5, report.done)
-    assert.equal(1, #session.asked)
-    local question = session.asked[1]
-    assert.equal(5, question.count)
-    assert.is_true(question.worst >= question.price)
-    assert.is_true(question.worst < question.price * 6)
-    assert.truthy(question.text:find("for 5 inferences", 1, true), question.text)
-  end)
-
-  it("starts nothing after a no, and asks for what is left when it is run again", function()
-    local here <close> = local_world.open { seed = 3 }
-    local client, job_id = trained(here)
-    local files, results = inputs(3)
-    local session = new_session { "no", "yes" }
-    local run = { jobID = job_id, files = { files[1] }, results = results }
-
-    assert.equal("declined", helper.error_of(input, session, client.fan_out, client, run).code)
-    assert.equal(0, creates(here, "start_inference"))
-    assert.equal(1, input(session, client.fan_out, client, run).done)
-
-    session = new_session { "yes" }
-    run.files = files
-    assert.equal(3, input(session, client.fan_out, client, run).done)
-    assert.equal(2, session.asked[1].count)
-
-    session = new_session {}
-    assert.equal(3, input(session, client.fan_out, client, run).done)
-    assert.equal(0, #session.asked)
-  end)
-
-  it("asks about one input by itself that became dearer, and the others keep their answer", function()
-    local permit = require "perigee.permit"
-    local session = new_session { "yes", "yes", "no" }
-    local function request(price)
-      return { service = "deai", operation = "start_inference", key = "7", price = amount(price .. " CCD") }
-    end
-    local plan
-    local function start(price)
-      return permit.staged(plan, function() permit.request(request(price)):close() end)
-    end
-    local err = helper.error_of(input, session, function()
-      plan = permit.plan(3, "inferences")
-      permit.confirm(plan, { request "1", request "2", request "3" })
-      start "1"
-      start "4"
-      start "2"
-      start "3"
-      start "1"
-    end)
-    assert.equal("declined", err.code)
-    assert.equal(3, #session.asked)
-    assert.equal("6 CCD", tostring(session.asked[1].worst))
-    assert.equal(1, session.asked[2].count)
-    assert.equal("4 CCD", tostring(session.asked[2].worst))
-  end)
-
-  it("does not ask for what no budget allows", function()
-    local here <close> = local_world.open { seed = 3 }
-    local client, job_id = trained(here)
-    local files, results = inputs(2)
-    local session = new_session {}
-    local report = input(session, client.fan_out, client, {
-      jobID = job_id, files = files, results = results, budget = budget.new { total = "0.000000001 CCD" },
-    })
-    assert.equal("over_budget", report.stopped.code)
-    assert.equal(0, #session.asked)
   end)
 end)

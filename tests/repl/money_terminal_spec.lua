@@ -6,9 +6,13 @@ local describe = screen.describe(describe, pending)
 
 local SETUP <const> = [[
 c = require "perigee.sxwl".client { prices = { ["NVIDIA-GeForce-RTX-3090"] = "7 CNY/h" } }
-go = function(minutes) return c:create_job { gpuNumber = 1, gpuType = "NVIDIA-GeForce-RTX-3090", stopTime = minutes or 60, stopType = "1",
-  ckptPath = "/c", ckptVol = 1, modelPath = "/m", modelVol = 1, imagePath = "i", jobType = "GeneralJob" } end
-made = function() return "made " .. #c:jobs():all() end
+local job = { gpuNumber = 1, gpuType = "NVIDIA-GeForce-RTX-3090", stopType = "1", ckptPath = "/c", ckptVol = 1, modelPath = "/m",
+  modelVol = 1, imagePath = "i", jobType = "GeneralJob" }
+function go(minutes)
+  job.stopTime = minutes or 60
+  return c:create_job(job)
+end
+function made() return "made " .. #c:jobs():all() end
 ]]
 
 local function open()
@@ -32,7 +36,9 @@ describe("at a terminal a paid call", function()
     s:type "go()\n"
     s:wait_for "Pay%?"
     local text = s:text()
-    for _, words in ipairs { "SXWL: a job on NVIDIA", "7 CNY, at most: 1 GPU for 60 min", "no max_cost and no budget", "[a]ll of this line up to 7 CNY each:" } do
+    for _, words in ipairs {
+      "SXWL: a job on NVIDIA", "7 CNY, at most: 1 GPU for 60 min", "no max_cost and no budget", "[a]ll of this line up to 7 CNY each:",
+    } do
       assert.truthy(text:find(words, 1, true), text)
     end
     s:type "y\n"
