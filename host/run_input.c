@@ -68,6 +68,7 @@ void run_close_input(struct run *run)
 static void input_abort(struct op *op)
 {
     struct input *input = ((struct input_op *)op)->run->input;
+    if (input == NULL) return; /* a file, which is always ready */
     uv_poll_stop(&input->poll);
     input->reader = NULL;
 }

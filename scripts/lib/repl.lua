@@ -24,7 +24,10 @@ end
 function repl.pipe(backend, read_input)
   local lines = require("perigee.repl_plain").lines(read_input)
   local text
+  local is_first = true
   for line in function() return lines:next() end do
+    if is_first then line = line:gsub("^#!.*", "") end -- the file may be a program
+    is_first = false
     text = text and text .. "\n" .. line or line
     if not backend:incomplete(text) then
       local outcome = backend:run(text)

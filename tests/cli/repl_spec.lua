@@ -30,6 +30,18 @@ describe("perigee repl without a terminal", function()
     assert.are.equal("crlf\n1\n", result.stdout)
   end)
 
+  it("skips a first line that names the interpreter", function()
+    local result = pipe "#!/usr/bin/env -S perigee repl\nprint 'ran'\n"
+    assert.are.equal("ran\n", result.stdout, result.stderr)
+  end)
+
+  it("ends a line that computes for too long", function()
+    local result = pipe("while true do end\nprint 'after'\n", "--max-step", "200ms")
+    assert.are.equal("", result.stdout)
+    assert.truthy(result.stderr:find("without waiting", 1, true))
+    assert.are.equal(1, result.status)
+  end)
+
   it("lets tasks go on while the next line has not come", function()
     local code = [[(echo 'task.spawn(function() task.sleep(0.01) print "child" end) print "ready"'; sleep 60) | "$1" repl --state :memory:]]
     local child <close> = proc.spawn { args = { "sh", "-c", code, "sh", spawn.program }, timeout = 30 }
@@ -162,11 +174,11 @@ for _, terminal in ipairs { "screen-256color", "dumb" } do
     it("echoes values, and asks for the rest of a block", function()
       local s <close> = start()
       s:type "local x = 6\nx * 7\n"
-      s:wait_for "\n42\nperigee>\n$"
+      s:wait_for "42\nperigee>\n$" -- a dumb terminal echoes what is typed ahead
       s:type "for i = 1, 2 do\n"
       s:wait_for "\n +%.%.\n$"
       s:type "print(i * x)\nend\n"
-      s:wait_for "\n6\n12\nperigee>\n$"
+      s:wait_for "6\n12\nperigee>\n$"
     end)
 
     it("stops the call that runs with Ctrl-C, and nothing else", function()
@@ -202,6 +214,25 @@ for _, terminal in ipairs { "screen-256color", "dumb" } do
       s:wait_for "%.%..*\nperigee>\n$"
       s:type "1 + 1\n"
       s:wait_for "\n2\nperigee>\n$"
+    end)
+
+    it("stops the remote job whose wait Ctrl-C ends, as perigee run does", function()
+      local s <close> = screens.perigee({ "repl", "--emulator", "--yes" }, { env = { TERM = terminal }, columns = 200 })
+      s:wait_for "emulator>\n$"
+      s:type("sxwl:run { gpuType = 'NVIDIA-GeForce-RTX-3090', gpuNumber = 1, imagePath = 'r/t:1', jobType = 'GeneralJob', "
+        .. "ckptPath = '/c', ckptVol = 10, modelPath = '/m', modelVol = 10, stopType = '1', stopTime = 60, "
+        .. "on_start = function() print 'begun' end }\n")
+      s:wait_for "\nbegun\n"
+      s:keys "C-c"
+      s:wait_for "sxwl.stopped.*interrupted\nemulator>\n$"
+      s:type "task.sleep(0) print 'here'\n"
+      s:wait_for "\nhere\n"
+    end)
+
+    it("is ended by os.exit", function()
+      local s <close> = start()
+      s:type "os.exit(7)\n"
+      assert.are.equal(7, s:wait_end())
     end)
 
     it("is left with Ctrl-D, and asks first if tasks run", function()
