@@ -102,6 +102,11 @@ local function row(name, text)
   return ("  %-11s %s"):format(name, text)
 end
 
+-- Who pays, and where: a client may have been made for another account, or for an emulator.
+local function payer_of(client)
+  return escape(client.account and ("%s at %s"):format(client.account, client.base_url) or client.base_url)
+end
+
 local function price_rows(lines, request, plan, each, about)
   local count = plan.count
   if not each then
@@ -111,11 +116,10 @@ local function price_rows(lines, request, plan, each, about)
     lines[#lines + 1] = row("worst case", bound)
     return
   end
-  local words = request.service == "deai" and "as the service estimates it; it charges what it charges" or "at most"
-  lines[#lines + 1] = row(count > 1 and "price each" or "price", ("%s, %s"):format(tostring(each), about.note or words))
-  if count > 1 then
-    lines[#lines + 1] = row("worst case", ("%s for %d %s"):format(tostring(plan.worst), count, plan.noun))
-  end
+  local estimated = request.service == "deai" and ", unless the service charges more than it has estimated" or ""
+  lines[#lines + 1] = row(count > 1 and "price each" or "price", ("%s, %s"):format(tostring(each), about.note or "as estimated"))
+  lines[#lines + 1] = row("worst case", ("%s%s%s"):format(tostring(plan.worst),
+    count > 1 and (" for %d %s"):format(count, plan.noun) or "", estimated))
 end
 
 local function limit_rows(lines, request, limits)
@@ -167,6 +171,7 @@ local function question_of(plan, unasked)
   local lines = {}
   lines[1] = about.title or what_of(request)
   lines[#lines + 1] = change_row(plan.answer, request, about)
+  if about.client then lines[#lines + 1] = row("service", payer_of(about.client)) end
   price_rows(lines, request, plan, price, about)
   limit_rows(lines, request, limits)
   local balance = about.client and require("perigee.balance").peek(about.client)

@@ -54,6 +54,7 @@ describe("a job of a session", function()
       "jobs\t0", "succeeded\t1\t1",
       "the job job",
       "  price       6 CNY, 1 GPU for at most 60 min (stopTime, as its spec says) at 6 CNY an hour cost at most 6 CNY",
+      "  worst case  6 CNY",
       "  limits      none: no max_cost and no budget applies",
       "Pay? [y]es, [n]o:",
     }, "\n") .. "\n", out)

@@ -37,7 +37,7 @@ describe("at a terminal a paid call", function()
     s:wait_for "Pay%?"
     local text = s:text()
     for _, words in ipairs {
-      "SXWL: a job on NVIDIA", "7 CNY, at most: 1 GPU for 60 min", "no max_cost and no budget", "[a]ll of this line up to 7 CNY each:",
+      "SXWL: a job on NVIDIA", "7 CNY, 1 GPU for 60 min", "no max_cost and no budget", "[a]ll of this line up to 7 CNY each:",
     } do
       assert.truthy(text:find(words, 1, true), text)
     end
