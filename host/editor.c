@@ -177,6 +177,7 @@ static void start(struct editor *ed, struct editor_read *read)
     if (read->question) read_terminal(ed); /* what came before it was shown is no answer */
     text_escape(&prompt, buf_str(&read->prompt), read->prompt.len, true);
     ed->active = read;
+    if (read->point > read->text.len) read->point = read->text.len;
     line_begin(buf_str(&prompt), buf_str(&read->text), read->point, read->hidden);
     term_prompt_set(ed->term, &ed->prompt);
     if (!ed->away) term_prompt_show(ed->term);
