@@ -71,6 +71,13 @@ function Reader:line(line)
     self:heading(#hashes, text)
   elseif line:sub(1, 1) == "|" then
     self:row(line)
+  elseif line:find "^    " and (not self.open or self.open.kind == "code") then
+    local shown = line:sub(5)
+    if self.open then
+      self.open.text = self.open.text .. "\n" .. shown
+    else
+      self:add { kind = "code", language = "", text = shown }
+    end
   elseif self.open and self.open.kind == "text" and not line:find "^%s*[-*] " and not line:find "^%d+%. " then
     self.open.text = self.open.text .. " " .. line:match "^%s*(.*)$"
   else

@@ -277,6 +277,7 @@ describe("help", function()
     assert.truthy(ask("retention"):find("docs/journal.md", 1, true))
     assert.truthy(ask("when a reply is lost"):find("?jobs: When a reply is lost", 1, true))
     assert.truthy(ask("jobs: when a reply is lost"):find("on_unknown", 1, true))
+    assert.truthy(ask("repl"):find("\n  perigee repl --attach [--write]        a prompt inside", 1, true))
     assert.truthy(ask("running the daemon"):find("docs/running-the-daemon.md", 1, true))
   end)
 
