@@ -14,7 +14,7 @@ local complete = {}
 
 local MOST <const> = 2000 -- candidates that are given
 local MOST_LOOKED_AT <const> = 50000
-local LONGEST <const> = 64 * 1024 -- bytes before the point; in a longer text nothing is offered
+local LONGEST <const> = 32 * 1024 -- bytes before the point; in a longer text nothing is offered
 local LOOK_AHEAD <const> = 8 * 1024 -- bytes behind the point in which a table goes on
 
 -- ---- lists of candidates ------------------------------------------------------------------------------------------------
@@ -65,17 +65,35 @@ local function split_word(state)
   return "", before
 end
 
--- What the call before the bracket at tokens[index] calls: { thing = receiver, path=, key= }, or nil.
-local function callee(session, state, index)
-  local token, at = code_before(state.tokens, index)
-  if token and token.text == "(" and token.kind == "symbol" then at = select(2, code_before(state.tokens, at)) end
-  local chain = state.tokens[at] and lexer.chain(state, at)
+-- How many arguments stand between the bracket at tokens[first] and tokens[index], of a call in the same block.
+local function arguments_before(tokens, first, index)
+  local count, depth = 0, 0
+  for i = first + 1, index - 1 do
+    local text = tokens[i].kind == "symbol" and tokens[i].text
+    if text == "(" or text == "{" or text == "[" then depth = depth + 1 end
+    if text == ")" or text == "}" or text == "]" then depth = depth - 1 end
+    if text == "," and depth == 0 and tokens[i].depth == tokens[index].depth then count = count + 1 end
+  end
+  return count
+end
+
+-- What the call is that takes the table or string at tokens[index]: { thing = receiver, path=, key=, is_method=, position= },
+-- or nil. around: what is open around it (of state.nest).
+local function callee(session, state, index, around)
+  local tokens, position = state.tokens, 1
+  local prior, at = code_before(tokens, index)
+  if prior and prior.kind == "symbol" and (prior.text == "(" or prior.text == ",") then
+    if around.kind ~= "(" then return nil end
+    position = 1 + arguments_before(tokens, around.index, index)
+    at = select(2, code_before(tokens, around.index))
+  end
+  local chain = tokens[at] and lexer.chain(state, at)
   if not chain or chain.string then return nil end
-  local visible = lexer.visible(state)
+  local visible, last = lexer.visible(state), chain[#chain]
   local receiver = table.move(chain, 1, #chain - 1, 1, { name = chain.name })
   local _, path = peek.chain(session, chain, visible)
-  return { thing = #chain > 0 and peek.chain(session, receiver, visible) or nil, path = path,
-    key = #chain > 0 and chain[#chain].key or chain.name }
+  return { thing = last and peek.chain(session, receiver, visible) or nil, path = path, key = last and last.key or chain.name,
+    is_method = last ~= nil and last.mark == ":", position = position }
 end
 
 -- The names given in the table whose brace is at tokens[index], behind the point as well: { [name] = text of its value }.
@@ -107,12 +125,12 @@ local function table_at(session, state, level, text)
     local name = code_before(state.tokens, at)
     within = name and name.kind == "name" and name.text or nil
     outer = given_in(state, text, state.nest[level - 1].index)
-    call = within and callee(session, state, state.nest[level - 1].index)
+    call = within and level > 2 and callee(session, state, state.nest[level - 1].index, state.nest[level - 2])
   else
-    call = callee(session, state, index)
+    call = level > 1 and callee(session, state, index, state.nest[level - 1])
   end
   if not call then return nil end
-  return fields_of.of_call(call.thing, call.path, call.key, given, within, outer), given, call
+  return fields_of.of_call(call, given, within, outer), given, call
 end
 
 -- ---- names and members ------------------------------------------------------------------------------------------------------
@@ -249,8 +267,8 @@ local function in_string(session, state, text, point)
       known = true
     end
   elseif prior then
-    local call = callee(session, state, #tokens)
-    known = call ~= nil and (prior.text == "(" or prior.kind == "name") and string_of_call(session, list, call, ending)
+    local call = callee(session, state, #tokens, nest)
+    known = call ~= nil and call.position == 1 and string_of_call(session, list, call, ending)
   end
   if not known then add_files(list, ending) end
   return finished(list)

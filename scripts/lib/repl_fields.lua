@@ -1,9 +1,10 @@
 -- repl_fields.lua - the fields that belong into the table of a call: `sxwl:create_job{ … }`.  -- internal
 --
--- From the services' tables of operations (bindings/*.c), the same that check a call and fill docs and stubs.  A
--- field is { name=, type=, doc=, required=, choices=, least=, most=, above=, below=, default=, option= (ours, not the
--- service's) }.
+-- From the services' tables of operations (bindings/*.c), the same that check a call and fill docs and stubs; for
+-- perigee's own functions from the stubs (repl_arguments.lua).  A field is { name=, type=, doc=, required=, choices=,
+-- required_if=, required_value=, default=, option= (ours, not the service's), kind= (its type in the stubs) }.
 
+local arguments = require "perigee.repl_arguments"
 local peek = require "perigee.repl_peek"
 local options_of = require "perigee.service_options"
 
@@ -43,7 +44,7 @@ local function add_options(list, names)
   for _, name in ipairs(names or {}) do
     local known = options_of[name]
     local words = known and known.type:gsub("perigee%.", "") or "any"
-    local field = { name = name, type = words, option = true, doc = known and known.doc }
+    local field = { name = name, type = words, option = true, doc = known and known.doc, kind = known and known.type }
     if words:find '^"' then -- '"stop"|"leave"'
       field.choices = {}
       for choice in words:gmatch '"([^"]*)"' do field.choices[#field.choices + 1] = choice end
@@ -87,27 +88,6 @@ function fields.of_method(service_name, method, given)
   return #list > 0 and list or nil
 end
 
-local function of_submit(given)
-  local list = {}
-  for _, name in ipairs(require("perigee.job_options").FIELDS) do
-    local field = { name = name, type = "option", required = name == "service" or name == "name" or name == "spec", option = true }
-    if name == "service" then field.choices = { "deai", "sxwl" } end
-    if name == "attach" then field.choices = { "finished" } end
-    if name == "on_unknown" then field.choices = { "wait", "retry", "fail" } end
-    if name == "kind" then
-      field.choices = {}
-      for service, kinds in pairs(OF_KIND) do
-        for kind in pairs(not given.service and kinds or service == given.service and kinds or {}) do
-          field.choices[#field.choices + 1] = kind
-        end
-      end
-      table.sort(field.choices)
-    end
-    list[#list + 1] = field
-  end
-  return list
-end
-
 -- The fields of `spec` in a jobs.submit: those of the call it becomes, without what belongs beside it.
 local function of_spec(given)
   local kinds = OF_KIND[given.service or ""]
@@ -121,21 +101,27 @@ local function of_spec(given)
   return list
 end
 
---- The fields of a table that a call is given. thing, path: the callee's receiver and path as of perigee.repl_peek; key:
---- the callee's last name; given: texts of what stands in the table; within: name of the field the table is the value of,
+-- The name that the stubs have for the class of a thing: that of its metatable.
+local function class_name(thing)
+  if not thing then return nil end
+  if thing.service then return ("perigee.%s.client"):format(thing.service) end
+  return peek.class_name(thing)
+end
+
+--- The fields of a table that a call is given. call: { thing= (the receiver), path=, key= (its last name), is_method=,
+--- position= (of the argument) }; given: texts of what stands in the table; within: the name of the field whose table it is,
 --- and outer: what is given beside that.
-function fields.of_call(thing, path, key, given, within, outer)
-  if path == "jobs.submit" then
-    if not within then return of_submit(given) end
-    if within ~= "spec" then return nil end
+function fields.of_call(call, given, within, outer)
+  if call.path == "jobs.submit" and within == "spec" then
     local all = {}
     for name, text in pairs(outer) do all[name] = text end
     all.model = given.model
     return of_spec(all)
   end
-  local service = peek.service(thing)
-  if service and not within then return fields.of_method(service, key, given) end
-  return nil
+  local service = peek.service(call.thing)
+  local list = service and call.position == 1 and fields.of_method(service, call.key, within and outer or given)
+  if list then return within and arguments.within(list, within) or not within and list or nil end
+  return arguments.fields(call.path, call.is_method and class_name(call.thing) or nil, call.position, within)
 end
 
 --- A few words about a field: "integer, required, 1 to 100".

@@ -209,9 +209,11 @@ function peek.members(thing, mark)
   return found
 end
 
---- The type of the value as `type` tells it, "" if there is none.
-function peek.kind(thing)
-  return thing and thing.value ~= nil and type(thing.value) or ""
+--- The name of a thing's class ("perigee.job"), or nil.
+function peek.class_name(thing)
+  local meta = thing.value ~= nil and metatable_of(thing.value) or thing.class
+  local name = type(meta) == "table" and rawget(meta, "__name")
+  return type(name) == "string" and name or nil
 end
 
 --- The keys of a table that are text, whatever they look like: { [key] = type of its value }.
