@@ -350,36 +350,41 @@ local function commands_of(session)
   return ok and commands or {}
 end
 
-local function add_commands(session, list, mark)
+local function add_commands(session, list)
   for _, command in ipairs(commands_of(session).list or {}) do
-    local takes = command.usage and command.usage:find " " and " " or ""
-    add(list, mark .. command.name .. (mark == ":" and takes or ""), mark .. command.name .. "  " .. (command.summary or ""), "command")
+    local blank = command.usage and command.usage:find " " and " " or ""
+    add(list, ":" .. command.name .. blank, (":%s  %s"):format(command.name, command.summary or ""), "command")
   end
+end
+
+-- What help knows by its own names: functions, calls, kinds of errors, pages.
+local function add_subjects(list)
+  local ok, help = pcall(require, "perigee.repl_help")
+  for _, name in ipairs(ok and help.names() or {}) do add(list, name, nil, "help") end
 end
 
 -- The subjects of help: names, members by either mark, commands.
 local function help_at(session, text, point, offset)
   local start = text:sub(offset + 1, point)
-  if start:find "^:%a*$" then
-    local list = new_list(offset, start:sub(2))
-    list.from = offset + 1
-    add_commands(session, list, "")
-    for _, one in ipairs(list) do one.display = ":" .. one.display end
-    return finished(list)
-  end
-  local owner, mark, word = start:match "^([%w_.]-)([.:])([%w_]*)$"
-  if not owner then
-    if not start:find "^[%w_]*$" then return nothing(point) end
-    return lua_at(session, text, point, offset)
-  end
-  local list = new_list(point - #word, word)
-  local state = lexer.scan(owner)
+  local list = new_list(offset, start)
+  local owner, mark = start:match "^([%w_.]-)([.:])[%w_]*$"
+  local state = lexer.scan(owner or "")
   local chain = #state.tokens > 0 and lexer.chain(state, #state.tokens)
   local thing = chain and peek.chain(session, chain)
-  if thing then
-    add_members(thing, mark, list)
-    add_members(thing, ":", list)
+  if owner == "" and mark == ":" then
+    for _, command in ipairs(commands_of(session).list or {}) do
+      add(list, ":" .. command.name, (":%s  %s"):format(command.name, command.summary or ""), "command")
+    end
+  elseif thing then
+    for _, by in ipairs { mark, ":" } do
+      for name in pairs(peek.members(thing, by)) do
+        if not name:find "^_" then add(list, owner .. mark .. name, nil, "help") end
+      end
+    end
+  elseif not owner then
+    for name in pairs((peek.names(session))) do add(list, name, nil, "name") end
   end
+  if start ~= "" then add_subjects(list) end
   return finished(list)
 end
 
@@ -409,7 +414,7 @@ local function command_at(session, text, point)
   local head, name = text:sub(1, point):match "^(%s*:)([%w_%-]*)$"
   if head then
     local list = new_list(#head - 1, ":" .. name)
-    add_commands(session, list, ":")
+    add_commands(session, list)
     return finished(list)
   end
   head, name = text:sub(1, point):match "^(%s*:([%w_%-]+)%s+)"
