@@ -207,22 +207,43 @@ local function make_folder(path)
   return pcall(require("perigee.fs").mkdir, path:match "^(.*)/[^/]*$" or ".", { mode = "0700" })
 end
 
--- Writes what has not been written yet. A file that is locked is tried again with the next entry.
+-- Writes what has not been written yet. A file that is locked is tried again with the next entry. May wait: what is added
+-- meanwhile is written by its own call.
 local function flush(self)
-  if not self.path or #self.waiting == 0 then return end
-  local lines = table.concat(self.waiting, "\n") .. "\n"
+  local batch = self.waiting
+  if not self.path or #batch == 0 then return end
+  self.waiting = {}
+  local lines = table.concat(batch, "\n") .. "\n"
   local _, err = file(self, "append", lines)
   if err and err.code == "ENOENT" and make_folder(self.path) then _, err = file(self, "append", lines) end
-  if err and err.code == "locked" then return end
+  if err and err.code == "locked" then
+    self.waiting = table.move(self.waiting, 1, #self.waiting, #batch + 1, batch)
+    return
+  end
   if err then return give_up(self, err) end
-  for _, line in ipairs(self.waiting) do self.written[#self.written + 1] = line end
-  self.waiting = {}
+  table.move(batch, 1, #batch, #self.written + 1, self.written)
 end
 
 -- ---- the history -----------------------------------------------------------------------------------------------------------
 
 local function warn_in_log(text)
   require("perigee.log").warn("repl.history", { message = text })
+end
+
+-- The lines with what is known as a secret by now; "" as a rule.
+local function known_secrets(lines)
+  if config.redact(lines) == lines then return "" end
+  local drop = {}
+  for line in lines:gmatch "[^\n]+" do
+    if config.redact(decode(line)) ~= decode(line) then drop[#drop + 1] = line .. "\n" end
+  end
+  return table.concat(drop)
+end
+
+local function without(lines, drop)
+  local out = {}
+  for line in drop:gmatch "[^\n]+" do out[line] = true end
+  return (lines:gsub("([^\n]*)\n", function(line) return out[line] and "" or nil end))
 end
 
 --- The history in a file, or with nil (and ":memory:") in this session alone. options.warn(text) is told once if the file
@@ -236,10 +257,12 @@ function history.open(path, options)
   }, History)
   local lines, err = file(self, "read")
   if err then give_up(self, err) end
-  self.entries = decode_all(lines or "")
-  local _, count = (lines or ""):gsub("\n", "\n")
-  if count > MOST + SLACK then
-    _, err = file(self, "rewrite", MOST, "")
+  lines = lines or ""
+  local drop = known_secrets(lines)
+  self.entries = decode_all(drop == "" and lines or without(lines, drop))
+  local _, count = lines:gsub("\n", "\n")
+  if count > MOST + SLACK or drop ~= "" then
+    _, err = file(self, "rewrite", MOST, drop)
     if err and err.code ~= "locked" then give_up(self, err) end
   end
   return self

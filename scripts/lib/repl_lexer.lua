@@ -248,7 +248,8 @@ end
 function lexer.scan(text)
   local state = { text = text, tokens = {}, nest = {}, blocks = {} }
   push_block(state, "text")
-  local at, tokens = find(text, "%S"), state.tokens
+  local tokens = state.tokens
+  local at = find(text, "%S", find(text, "^#!") and (find(text, "\n", 1, true) or #text + 1) or 1) -- a first line for the shell
   while at do
     local token = token_at(text, at)
     token.depth = #state.blocks - 1

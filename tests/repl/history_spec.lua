@@ -4,6 +4,7 @@ local core = require "perigee.core.config"
 local fs = require "perigee.fs"
 local helper = require "tests.helper"
 local history = require "perigee.repl_history"
+local task = require "perigee.task"
 
 local folder, path, warnings
 
@@ -32,6 +33,16 @@ describe("what was typed", function()
     assert.are.equal("0600", fs.stat(path).mode)
     assert.are.equal("0700", fs.stat(folder .. "/state").mode)
     assert.are.same({}, warnings)
+  end)
+
+  it("is written once where two are added while the folder is made", function()
+    local h = open()
+    local first = task.spawn(function() h:add "one" end)
+    local second = task.spawn(function() h:add "two" end)
+    first:wait()
+    second:wait()
+    local lines = fs.read(path)
+    assert.is_true(lines == "one\ntwo\n" or lines == "two\none\n", lines)
   end)
 
   it("is not made a file by a look", function()
@@ -201,6 +212,16 @@ describe("a secret", function()
     assert.are.same({ "x = 1", "y = 2" }, open():list())
     assert.is_false(h:settle())
     assert.are.same({}, warnings)
+  end)
+
+  it("that was typed in an earlier session before anybody knew is taken out at the start", function()
+    local h = open()
+    h:add "x = 1"
+    h:add "t = 'history-early-secret'"
+    h:add "y = 'a'\nz = 'history-early-secret'"
+    core.add_secret "history-early-secret"
+    assert.are.same({ "x = 1" }, open():list())
+    assert.are.equal("x = 1\n", fs.read(path))
   end)
 
   it("check never raises, whatever the text is", function()

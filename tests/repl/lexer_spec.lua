@@ -76,6 +76,12 @@ describe("words of half-typed Lua", function()
     end
   end)
 
+  it("do not include the line for the shell that a script begins with", function()
+    assert.are.same({ "name:x" }, words "#!/usr/bin/env 'perigee\nx")
+    assert.are.same({}, words "#!")
+    assert.are.same({ "symbol:#", "name:t" }, words "#t")
+  end)
+
   it("take any bytes: UTF-8, NUL, a byte that is no text", function()
     assert.are.same({ "name:x", "symbol:=", "other:中文", "name:y" }, words "x = 中文y")
     assert.are.same({ "name:a", "symbol:\0", "other:\xff", "name:b" }, words "a\0\xffb")
