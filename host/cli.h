@@ -40,11 +40,11 @@ struct cli_command {
     const char *summary;              /* one line for the list of commands */
     const char *text;                 /* paragraphs below the usage line; may be NULL */
     const struct cli_option *options; /* ends with an entry whose name is NULL */
-    bool configurable; /* its options can also be set by PERIGEE_ variables and the configuration file */
-    bool takes_script; /* the first word that is no option ends the options: the rest is the script's */
+    bool configurable;    /* its options can also be set by PERIGEE_ variables and the configuration file */
+    bool takes_script;    /* the first word that is no option ends the options: the rest is the script's */
     bool script_optional; /* with takes_script: there need not be one */
-    int least_words;   /* without a script: how many words it takes, among the options or behind them; */
-    int most_words;    /* -1: any number */
+    int least_words;      /* without a script: how many words it takes, among the options or behind them; */
+    int most_words;       /* -1: any number */
 };
 
 enum { CLI_MOST_OPTIONS = 32, CLI_MOST_COMMANDS = 40 };
