@@ -202,6 +202,16 @@ for _, terminal in ipairs { "screen-256color", "dumb" } do
       s:wait_for "\nstill here\n"
     end)
 
+    it("leaves a task in the background alone, even one that computes", function()
+      local s <close> = start()
+      s:type "function busy() local t = os.clock() while os.clock() - t < 0.3 do end end\n"
+      s:wait_for "end end\nperigee>\n$"
+      s:type "(function() for i = 1, 4 do busy() task.sleep(0) end return 'all done' end)() &\n"
+      s:wait_for "%[1%] started\n"
+      s:keys "C-c"
+      s:wait_for "%[1%] done: [^\n]*\n\"all done\"\n"
+    end)
+
     it("clears the line, or the block, with Ctrl-C", function()
       local s <close> = start()
       s:type "half a line"
