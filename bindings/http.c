@@ -3,9 +3,8 @@
  *   request(method, url, options, body, media_type) -> reply     one wait, from the first byte to the last
  *   open(…the same…) -> handle                                   for progress: several waits on one exchange
  *   handle:step() -> reply | false, sent, send_total, received, receive_total
- *   stream(…the same…) -> handle                                 a reply without end: handle:read() waits for the
- *                                                                next bytes -> bytes, status; nil, reply at its end
- *   counts() -> {active=, queued=, lookups=, …}
+ *   stream(…the same…) -> handle                                 a reply without end: handle:read() waits for
+ * the next bytes -> bytes, status; nil, reply at its end counts() -> {active=, queued=, lookups=, …}
  *
  * A reply is a table {status, body, url, elapsed, version, raw_headers, size}; scripts/lib/http.lua gives it
  * its methods, builds bodies, and holds the defaults that are policy; arguments are read in http_request.c.
@@ -398,7 +397,8 @@ int luaopen_perigee_core_http(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"request", l_request}, {"open", l_open}, {"stream", l_stream}, {"counts", l_counts}, {NULL, NULL}};
-    static const luaL_Reg methods[] = {{"step", l_step}, {"read", l_read}, {"close", l_handle_close}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"step", l_step}, {"read", l_read}, {"close", l_handle_close}, {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__gc", l_handle_close}, {"__close", l_handle_close}, {NULL, NULL}};
     luax_class(L, handle_class, methods, meta);
     luaL_newlib(L, functions);

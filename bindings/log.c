@@ -2,10 +2,9 @@
  *
  *   write(level, event, fields)  fields: a list key, value, key, value … of strings, numbers, booleans
  *   enabled(level)               whether such a line would be written
- *   tap(level, most) -> tap      the lines as they are written: tap:next() waits for some -> {line, …}, how many were
- *                                lost since the last call because more than `most` waited; tap:close()
- *   set_level(name), set_format("text"|"json"), set_run(id), open_file(path)
- *   level() -> name              of what is shown
+ *   tap(level, most) -> tap      the lines as they are written: tap:next() waits for some -> {line, …}, how
+ * many were lost since the last call because more than `most` waited; tap:close() set_level(name),
+ * set_format("text"|"json"), set_run(id), open_file(path) level() -> name              of what is shown
  *   keep(level, lines)           keeps the last lines in a ring; 0: none
  *   kept(from, most) -> lines, last
  *                                the last `most` of those kept from that number on, each {number=, level=,
@@ -256,11 +255,16 @@ static int l_tap_close(lua_State *L)
 
 int luaopen_perigee_core_log(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"write", l_write},         {"enabled", l_enabled},
-                                         {"set_level", l_set_level}, {"set_format", l_set_format},
-                                         {"set_run", l_set_run},     {"open_file", l_open_file},
-                                         {"level", l_level},         {"keep", l_keep},
-                                         {"kept", l_kept},           {"tap", l_tap},
+    static const luaL_Reg functions[] = {{"write", l_write},
+                                         {"enabled", l_enabled},
+                                         {"set_level", l_set_level},
+                                         {"set_format", l_set_format},
+                                         {"set_run", l_set_run},
+                                         {"open_file", l_open_file},
+                                         {"level", l_level},
+                                         {"keep", l_keep},
+                                         {"kept", l_kept},
+                                         {"tap", l_tap},
                                          {NULL, NULL}};
     static const luaL_Reg methods[] = {{"next", l_tap_next}, {"close", l_tap_close}, {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__gc", l_tap_close}, {"__close", l_tap_close}, {NULL, NULL}};

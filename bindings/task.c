@@ -28,7 +28,15 @@ static void check_may_spawn(lua_State *L, struct task *t, const char *what)
 static int spawn(lua_State *L, struct scope *scope, int first)
 {
     luaL_checktype(L, first, LUA_TFUNCTION);
-    struct task *parent = sched_current(vm_sched(vm_of(L)));
+    struct vm *vm = vm_of(L);
+    if (vm->most_tasks > 0 && vm->live_count >= vm->most_tasks) {
+        struct err err;
+        err_set(&err, ERR_LIMIT, "%zu tasks run already, which is the most there may be here",
+                vm->most_tasks);
+        err_set_code(&err, "tasks");
+        luax_raise_err(L, &err);
+    }
+    struct task *parent = sched_current(vm_sched(vm));
     struct task *t = task_new(L, scope, lua_gettop(L) - first);
     if (parent && parent->locals_ref != LUA_NOREF) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, parent->locals_ref);

@@ -1,10 +1,12 @@
 /* vms.c - perigee.core.vms: VMs that a script starts, each a trust domain with its own memory and time.
  *
  *   start(options) -> vm    options: name, module (its main(channel, args) is the first task), args (plain
- *                           data), memory (bytes), step (seconds without waiting), capacity (of the channel), message (most bytes of one message that it sends),
- *                           modules (a list of names: a closed VM that has no C modules but these; host/vm.h)
+ *                           data), memory (bytes), step (seconds without waiting), capacity (of the channel),
+ * message (most bytes of one message that it sends), modules (a list of names: a closed VM that has no C
+ * modules but these; host/vm.h) slice (processor seconds at each turn of the loop), tasks (most at once)
  *   vm:channel()            this side's end of its channel
  *   vm:stop(reason, grace)  cancels its tasks; after grace seconds (default 5) they are ended
+ *   vm:kill(reason)         ends its tasks without asking them: no Lua of it runs any more
  *   vm:wait()               until its last task has completed: true, or false, error, traceback
  *   vm:status()             {name, tasks, memory, peak, ended, ok, error, traceback}
  *
@@ -68,8 +70,8 @@ static const char *const *check_allowed(lua_State *L, int options, const char *w
 static int l_start(lua_State *L)
 {
     static const char who[] = "vms.start";
-    static const char *const fields[] = {"name", "module",   "args",    "memory",
-                                         "step", "capacity", "message", "modules", NULL};
+    static const char *const fields[] = {"name",    "module",  "args",  "memory", "step", "capacity",
+                                         "message", "modules", "slice", "tasks",  NULL};
     luax_check_options(L, 1, who, fields);
     struct buf *args = luax_new_buf(L);
     write_args(L, 1, args);
@@ -77,6 +79,8 @@ static int l_start(lua_State *L)
     config.memory_cap = (size_t)luax_opt_integer(L, 1, who, "memory", 0, LEAST_MEMORY, (lua_Integer)1 << 46);
     config.step_limit_ms = luax_opt_duration(L, 1, who, "step", 0);
     config.capacity = (size_t)luax_opt_integer(L, 1, who, "capacity", CAPACITY, 1, 1 << 20);
+    config.slice_ms = luax_opt_duration(L, 1, who, "slice", 0);
+    config.most_tasks = (size_t)luax_opt_integer(L, 1, who, "tasks", 0, 1, 1 << 30);
     config.most_bytes = (size_t)luax_opt_integer(L, 1, who, "message", 0, 1024, 1 << 30);
     config.allowed = check_allowed(L, 1, who);
     config.module = luax_opt_string(L, 1, who, "module", NULL, NULL);
@@ -105,6 +109,13 @@ static int l_stop(lua_State *L)
     const char *reason = luaL_optstring(L, 2, "stopped");
     uint64_t grace_ms = lua_isnoneornil(L, 3) ? GRACE_MS : luax_check_duration(L, 3, "vm:stop: grace");
     vms_stop(handle->child, reason, grace_ms);
+    return 0;
+}
+
+static int l_kill(lua_State *L)
+{
+    struct handle *handle = check_handle(L);
+    vms_kill(handle->child, luaL_optstring(L, 2, "killed"));
     return 0;
 }
 
@@ -193,8 +204,8 @@ static int l_gc(lua_State *L)
 
 int luaopen_perigee_core_vms(lua_State *L)
 {
-    static const luaL_Reg methods[] = {
-        {"channel", l_channel}, {"stop", l_stop}, {"wait", l_wait}, {"status", l_status}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"channel", l_channel}, {"stop", l_stop},     {"kill", l_kill},
+                                       {"wait", l_wait},       {"status", l_status}, {NULL, NULL}};
     static const luaL_Reg metamethods[] = {{"__gc", l_gc}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"start", l_start}, {NULL, NULL}};
     luax_class(L, vm_class, methods, metamethods);

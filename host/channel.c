@@ -220,7 +220,8 @@ static struct message *copy_value(lua_State *L, struct message **holder)
     size_t most = end->side == 1 ? end->channel->most_bytes : 0;
     if (plain_write(L, 2, &m->bytes, &e) == 0) {
         if (most == 0 || m->bytes.len <= most) return m;
-        err_set(&e, ERR_LIMIT, "channel: a message of %zu bytes is too large, at most %zu", m->bytes.len, most);
+        err_set(&e, ERR_LIMIT, "channel: a message of %zu bytes is too large, at most %zu", m->bytes.len,
+                most);
     }
     message_free(m);
     *holder = NULL;

@@ -12,7 +12,7 @@
 #include <lua.h>
 #include <stddef.h>
 
-/* [-0, +1 on each, m] makes a channel and pushes one end on each stack; a and b may be of one VM.  most_bytes:
+/* [-0, +1 on each, m] makes a channel and pushes one end on each stack; a and b may be of one VM. most_bytes:
  * what one message that b sends may have; 0: any. */
 void channel_push_ends(lua_State *a, lua_State *b, size_t capacity, size_t most_bytes);
 

@@ -86,8 +86,8 @@ const char *log_kept(uint64_t number, enum log_level *level);
 enum log_level log_level(void);
 const char *log_level_name(enum log_level level);
 
-/* Somebody who sees the lines as they are written, as far as they are of this level or above it.  The caller's
- * memory; `line` (with its line end) is valid during the call, which may neither log nor wait. */
+/* Somebody who sees the lines as they are written, as far as they are of this level or above it.  The
+ * caller's memory; `line` (with its line end) is valid during the call, which may neither log nor wait. */
 struct log_tap {
     struct list_node link;
     enum log_level level;

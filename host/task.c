@@ -284,6 +284,8 @@ static void task_step(struct task *t)
         task_end_killed(t);
     else if (!t->started && task_active_cancel(t))
         task_end_unstarted(t);
+    else if (t->vm->condemned)
+        task_end_killed(t);
     else
         run_body(t);
 }
@@ -306,8 +308,29 @@ static void advance_virtual_time(struct sched *s)
     while (list_empty(&s->ready) && timers_advance(s->timers)) continue;
 }
 
+/* A VM with a slice has used it up at this turn of the loop. */
+static bool has_had_its_turn(struct vm *vm)
+{
+    if (vm->slice_ns == 0 || vm->condemned) return false;
+    if (vm->turn == vm->sched->turn) return vm->used_ns >= vm->slice_ns;
+    vm->turn = vm->sched->turn;
+    vm->used_ns = 0;
+    return false;
+}
+
+static void task_step_timed(struct task *t)
+{
+    struct vm *vm = t->vm;
+    struct clock *clock = vm->sched->clock;
+    uint64_t before = vm->slice_ns ? clock_cpu_ns(clock) : 0;
+    bool timed = vm->slice_ns > 0;
+    task_step(t); /* a VM is freed by sched_reap, not here */
+    if (timed) vm->used_ns += clock_cpu_ns(clock) - before;
+}
+
 /* Runs what is ready now; what becomes ready meanwhile waits for the next turn, after the loop has
- * polled, so that tasks that wake each other cannot starve input and output. */
+ * polled, so that tasks that wake each other cannot starve input and output.  A VM with a slice leaves its
+ * other tasks for the next turn as well, so that however many it has, others come between. */
 static void on_check_cb(uv_check_t *handle)
 {
     struct sched *s = handle->data;
@@ -316,7 +339,18 @@ static void on_check_cb(uv_check_t *handle)
     list_init(&batch);
     list_splice(&batch, &s->ready);
     struct list_node *n;
-    while ((n = list_pop(&batch)) != NULL) task_step(LIST_ENTRY(n, struct task, ready));
+    struct list_node later; /* tasks of VMs that have had their turn */
+    list_init(&later);
+    s->turn++;
+    while ((n = list_pop(&batch)) != NULL) {
+        struct task *t = LIST_ENTRY(n, struct task, ready);
+        if (has_had_its_turn(t->vm))
+            list_append(&later, &t->ready);
+        else
+            task_step_timed(t);
+    }
+    list_splice(&later, &s->ready); /* before those that have become ready meanwhile */
+    list_splice(&s->ready, &later);
     if (s->reap) sched_reap(s);
     if (!list_empty(&s->ready)) return;
     look_for_deadlocks(s);

@@ -11,6 +11,7 @@
 #include "host/luax.h"
 #include "host/mem.h"
 #include "host/task_internal.h"
+#include "host/vm.h"
 
 /* How long a task may go on catching refusals after its grace. */
 enum { LAST_CALL_MS = 500 };
@@ -75,6 +76,22 @@ void task_cancel(struct task *t, const char *reason, uint64_t grace_ms)
     if (t->state == TASK_DONE || task_extra(t)->cancel.requested) return;
     for (struct scope *s = t->scopes; s; s = s->outer) scope_cancel_tasks(s, reason, grace_ms);
     cancel_request(&t->extra->cancel, t, reason, grace_ms);
+}
+
+/* Those that wait already after they were cancelled would not be woken by another request. */
+static void wake_all(struct scope *scope)
+{
+    for (struct list_node *n = scope->tasks.next; n != &scope->tasks; n = n->next) {
+        struct task *t = LIST_ENTRY(n, struct task, sibling);
+        for (struct scope *s = t->scopes; s; s = s->outer) wake_all(s);
+        if (interruptible(t)) task_resume_aborted(t->op);
+    }
+}
+
+void vm_condemn(struct vm *vm)
+{
+    vm->condemned = true;
+    wake_all(&vm->root);
 }
 
 /* The request that binds the task now, or NULL: its own before those of its open scopes. */

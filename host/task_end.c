@@ -94,14 +94,15 @@ void task_terminate(struct task *t, const struct err *why)
     t->vm->fail_allocs = 0;
     s->current = t;
     guard_enter(s->guard, t->vm->step_limit_ms);
-    for (size_t i = t->extra ? t->extra->chain_len : 0; i > 0; i--) {
+    bool closes = !t->vm->condemned; /* its <close> variables are Lua */
+    for (size_t i = t->extra && closes ? t->extra->chain_len : 0; i > 0; i--) {
         s->innermost = t->extra->chain[i - 1];
         lua_sethook(s->innermost, NULL, 0, 0);
         luax_reset_thread(s->innermost, t->vm->L);
     }
     s->innermost = t->co;
     lua_sethook(t->co, NULL, 0, 0);
-    luax_reset_thread(t->co, t->vm->L);
+    if (closes) luax_reset_thread(t->co, t->vm->L);
     guard_leave(s->guard, t);
     s->current = NULL;
     t->vm->fail_allocs = 0;

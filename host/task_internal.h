@@ -127,6 +127,7 @@ struct sched {
     bool gc_stress;
     size_t real_ops; /* parked ops that only the outside world completes: hold virtual time */
     uint64_t next_task_id;
+    uint64_t turn; /* of the loop */
 };
 
 struct vm {
@@ -140,6 +141,10 @@ struct vm {
     bool deadlocked;
     int exit_code; /* of os.exit; -1 = not called */
     uint64_t step_limit_ms;
+    uint64_t slice_ns, used_ns; /* of a turn; used in the turn below */
+    uint64_t turn;
+    size_t most_tasks;
+    bool condemned; /* its tasks end without Lua */
     const luaL_Reg *modules;
     void (*install)(lua_State *L, void *ctx);
     void *install_ctx;

@@ -61,8 +61,9 @@ struct http_request {
     const char *unix_socket;   /* connect to this path, whatever the URL's host; plain http, no redirects */
     bool insecure;             /* TLS verification off, named by the user for this host */
 
-    /* Not NULL: the reply's body is handed over as it comes, from the loop, and not kept; the receiver must not
-     * cancel in it.  False: it can take no more, which ends the exchange with kind limit.  Not for downloads. */
+    /* Not NULL: the reply's body is handed over as it comes, from the loop, and not kept; the receiver must
+     * not cancel in it.  False: it can take no more, which ends the exchange with kind limit.  Not for
+     * downloads. */
     bool (*piece)(void *ctx, int status, const void *bytes, size_t n);
 };
 

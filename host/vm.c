@@ -182,16 +182,11 @@ static void preload(lua_State *L, const luaL_Reg *modules, const char *const *al
 /* [-0, +0, e] a closed VM never has io; what else must go, prelude_closed.lua takes out */
 static void open_libraries(lua_State *L, bool closed)
 {
-    static const luaL_Reg some[] = {{LUA_GNAME, luaopen_base},
-                                    {LUA_LOADLIBNAME, luaopen_package},
-                                    {LUA_COLIBNAME, luaopen_coroutine},
-                                    {LUA_TABLIBNAME, luaopen_table},
-                                    {LUA_OSLIBNAME, luaopen_os},
-                                    {LUA_STRLIBNAME, luaopen_string},
-                                    {LUA_MATHLIBNAME, luaopen_math},
-                                    {LUA_UTF8LIBNAME, luaopen_utf8},
-                                    {LUA_DBLIBNAME, luaopen_debug},
-                                    {NULL, NULL}};
+    static const luaL_Reg some[] = {{LUA_GNAME, luaopen_base},          {LUA_LOADLIBNAME, luaopen_package},
+                                    {LUA_COLIBNAME, luaopen_coroutine}, {LUA_TABLIBNAME, luaopen_table},
+                                    {LUA_OSLIBNAME, luaopen_os},        {LUA_STRLIBNAME, luaopen_string},
+                                    {LUA_MATHLIBNAME, luaopen_math},    {LUA_UTF8LIBNAME, luaopen_utf8},
+                                    {LUA_DBLIBNAME, luaopen_debug},     {NULL, NULL}};
     if (!closed) {
         luaL_openlibs(L);
         return;
@@ -230,6 +225,8 @@ struct vm *vm_new(struct sched *sched, const struct vm_config *config)
     vm->name = mem_strdup(config->name);
     vm->cap = config->memory_cap ? config->memory_cap : default_cap();
     vm->step_limit_ms = config->step_limit_ms ? config->step_limit_ms : STEP_LIMIT_MS;
+    vm->slice_ns = config->slice_ms * 1000000;
+    vm->most_tasks = config->most_tasks;
     vm->exit_code = -1;
     vm->modules = config->modules;
     vm->install = config->install;

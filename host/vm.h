@@ -13,13 +13,15 @@
 #include "host/task.h"
 
 struct vm_config {
-    const char *name;        /* in logs and task lists: "script", "emulator" */
-    size_t memory_cap;       /* bytes of Lua memory; 0 = half of the machine, at least 1 GiB */
-    uint64_t step_limit_ms;  /* longest run of a task without waiting; 0 = 10 s */
+    const char *name;       /* in logs and task lists: "script", "emulator" */
+    size_t memory_cap;      /* bytes of Lua memory; 0 = half of the machine, at least 1 GiB */
+    uint64_t step_limit_ms; /* longest run of a task without waiting; 0 = 10 s */
+    uint64_t slice_ms;      /* processor time at each turn of the loop, but one step at least; 0 = no limit */
+    size_t most_tasks;      /* that have not completed, beyond which none is started; 0 = no limit */
     const luaL_Reg *modules; /* C modules for require, ends with {NULL, NULL} */
     const char *script_dir;  /* require also looks here; may be NULL */
-    /* A closed VM: of the C modules only these are there (ends with NULL; copied into the state), no engine of
-     * the process is installed, and of the standard libraries nothing that reads or writes files, loads
+    /* A closed VM: of the C modules only these are there (ends with NULL; copied into the state), no engine
+     * of the process is installed, and of the standard libraries nothing that reads or writes files, loads
      * binary chunks, looks into other functions, or computes where no hook and no allocation comes by.
      * NULL: an open VM. */
     const char *const *allowed;
@@ -70,6 +72,10 @@ void vm_set_memory_cap(struct vm *vm, size_t bytes);
 
 /* The longest a task may run without waiting, from now on; 0 = 10 s. */
 void vm_set_step_limit(struct vm *vm, uint64_t limit_ms);
+
+/* Ends every task without asking it: no Lua of the VM runs any more, not even <close> variables.  For a VM
+ * that was told to stop and has no memory, or no mind, to do so. */
+void vm_condemn(struct vm *vm);
 
 /* Adds to the account (negative: gives back) what C code holds on behalf of a script.  False if the cap
  * does not allow it: nothing was added. */

@@ -66,6 +66,13 @@ void vms_stop(struct child_vm *child, const char *reason, uint64_t grace_ms)
     if (child->vm) vm_stop(child->vm, reason, grace_ms);
 }
 
+void vms_kill(struct child_vm *child, const char *reason)
+{
+    if (child->vm == NULL) return;
+    vm_stop(child->vm, reason, 0);
+    vm_condemn(child->vm);
+}
+
 void vms_stop_all(struct sched *sched, const char *reason, uint64_t grace_ms)
 {
     for (struct list_node *n = sched->children.next; n != &sched->children; n = n->next)
@@ -109,6 +116,8 @@ struct child_vm *vms_start(lua_State *L, const struct child_config *config)
     struct vm_config vm_config = {.name = config->name,
                                   .memory_cap = config->memory_cap,
                                   .step_limit_ms = config->step_limit_ms,
+                                  .slice_ms = config->slice_ms,
+                                  .most_tasks = config->most_tasks,
                                   .allowed = config->allowed,
                                   .emptied = on_emptied,
                                   .emptied_ctx = child};

@@ -41,11 +41,13 @@ struct child_wait {
 struct child_config {
     const char *name;
     const char *module;
-    const struct buf *args; /* plain data */
-    size_t memory_cap;      /* 0: as for every VM */
-    uint64_t step_limit_ms; /* 0: as for every VM */
-    size_t capacity;        /* of its channel */
-    size_t most_bytes;      /* of one message from it; 0: any */
+    const struct buf *args;     /* plain data */
+    size_t memory_cap;          /* 0: as for every VM */
+    uint64_t step_limit_ms;     /* 0: as for every VM */
+    uint64_t slice_ms;          /* of a turn of the loop; 0: no limit */
+    size_t most_tasks;          /* 0: no limit */
+    size_t capacity;            /* of its channel */
+    size_t most_bytes;          /* of one message from it; 0: any */
     const char *const *allowed; /* a closed VM with these C modules (host/vm.h); NULL: an open one */
 };
 
@@ -59,7 +61,10 @@ void vms_release(struct child_vm *child);
 /* Cancels every task of the child; each gets grace_ms. */
 void vms_stop(struct child_vm *child, const char *reason, uint64_t grace_ms);
 
-/* The same for all children of the scheduler. */
+/* Ends it without asking its tasks: no Lua of it runs any more. */
+void vms_kill(struct child_vm *child, const char *reason);
+
+/* vms_stop for all children of the scheduler. */
 void vms_stop_all(struct sched *sched, const char *reason, uint64_t grace_ms);
 
 /* Frees the Lua states of all children; their tasks must have completed. */

@@ -14,6 +14,8 @@ local function start(does, options)
     message = options.message,
     capacity = options.capacity,
     modules = options.modules,
+    slice = options.slice,
+    tasks = options.tasks,
   }
 end
 
@@ -163,6 +165,39 @@ describe("a VM of its own", function()
 
     assert.matches("did you mean", unknown.message, 1, true)
     assert.equal("invalid", function_in_args.kind)
+  end)
+
+  it("has no more tasks at once than it was given", function()
+    local vm = start("spawn_many", { tasks = 10 })
+    local _, said = vm:channel():receive()
+    vm:wait()
+
+    assert.equal(9, said.started) -- and the one that starts them
+    assert.equal("tasks", said.code)
+  end)
+
+  it("is ended by kill without being asked, whatever its clean-up would do", function()
+    local vm = start("stubborn", { step = 10 })
+    vm:channel():receive()
+
+    vm:kill "enough"
+
+    assert.is_false((vm:wait()))
+    assert.is_true(vm:status().ended)
+  end)
+
+  it("with a slice leaves the turns of the loop to others, however many tasks it has ready", function()
+    local vm = start("busy", { slice = 0.001 })
+    local channel <close> = vm:channel()
+    local function steps()
+      channel:send "?"
+      return (select(2, channel:receive()))
+    end
+    local before = steps()
+
+    for _ = 1, 50 do task.sleep(0) end
+
+    assert.is_true(steps() - before < 50 * 200 / 2)
   end)
 
   it("cannot send more in one message than it was given", function()
