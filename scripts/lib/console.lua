@@ -18,9 +18,11 @@ local vms = require "perigee.core.vms"
 local console = {}
 
 console.MOST = 16 -- consoles at once, those of single inputs included
-local MEMORY <const> = 64 * 1024 * 1024
+local MEMORY <const> = 32 * 1024 * 1024
 local STEP <const> = 0.5 -- seconds that nothing else of the daemon runs at most
-local GRACE <const> = 1 -- seconds for the clean-up of what is cancelled
+local SLICE <const> = 0.01 -- seconds for all of its tasks before others get their turn
+local MOST_TASKS <const> = 1000
+local GRACE <const>, LAST <const> = 1, 3 -- seconds for the clean-up of what is cancelled, and until it ends without
 local MOST_EVENTS <const>, MOST_BYTES <const> = 1000, 1024 * 1024 -- that wait for a reader
 local OUTPUT_STALL <const> = 30 -- seconds its own output waits for a reader
 local KEEP_ALIVE <const> = 15
@@ -28,6 +30,8 @@ local MOST_LOG_LINES <const> = 500 -- that wait between two looks
 local LARGEST_MESSAGE <const> = 512 * 1024 -- from its VM
 local MOST_CALLS <const> = 8 -- of its VM at once
 local CALLS_A_SECOND <const>, BURST <const> = 200, 20
+local PULSE <const>, PULSE_TIMEOUT <const> = 2, 10 -- seconds between looks at inputs that run
+local LOST <const> = "its VM had no memory left to answer"
 local MOST_INPUTS <const> = 8 -- of one console at once
 local LARGEST_INPUT <const> = 256 * 1024
 local COMPLETE_SECONDS <const> = 2
@@ -235,6 +239,8 @@ local function start_vm(self, options)
     module = "perigee.console_host",
     memory = MEMORY,
     step = STEP,
+    slice = SLICE,
+    tasks = MOST_TASKS,
     capacity = 16,
     message = LARGEST_MESSAGE,
     modules = closed and MODULES or nil,
@@ -243,6 +249,15 @@ local function start_vm(self, options)
       surroundings = not closed and settings.surroundings() or nil,
     },
   }
+end
+
+-- Waits for the end of a VM that was told to stop; one that does not is ended without asking it.
+local function vm_end(self)
+  local ended = table.pack(pcall(task.deadline, LAST, self.vm.wait, self.vm))
+  if ended[1] then return table.unpack(ended, 2, ended.n) end
+  log.warn("console.killed", { console = self.id })
+  self.vm:kill "it did not end"
+  return self.vm:wait()
 end
 
 --- Opens one. options: mode ("read" | "write"), streams (somebody reads its events), columns, color, yes.
@@ -263,7 +278,8 @@ local function new(options)
   serve(self)
   task.detach(function()
     pcall(self.link.run, self.link)
-    local _, why = self.vm:wait()
+    self.vm:stop("its link has ended", GRACE)
+    local _, why = vm_end(self)
     self:close(why and errors.is(why) and why.message or why and tostring(why) or "its VM has ended")
   end)
   log.info("console.open", { console = self.id, mode = self.mode })
@@ -300,10 +316,29 @@ end
 -- ---- what is asked of it --------------------------------------------------------------------------------------------
 
 local function failed(id, err)
-  local cancelled = errors.is(err, "cancelled")
   local message = errors.is(err) and err.message or tostring(err)
+  local lost = message:find(LOST, 1, true) ~= nil
+  local cancelled = errors.is(err, "cancelled") and not lost
+  if lost then err, message = errors.new { kind = "limit", code = "memory", message = LOST }, LOST end
   return { id = id, ok = false, kind = "lua", text = cancelled and "cancelled\n" or message .. "\n",
     error = { kind = errors.is(err) and err.kind or nil, code = errors.is(err) and err.code or nil, message = message } }
+end
+
+-- While inputs run, their VM is asked now and then whether they do: one whose memory was used up may have lost those who
+-- should answer.
+local function look_after(self)
+  local suspects = {}
+  while not self.closed and self.inputs_open > 0 do
+    task.sleep(PULSE)
+    local ok, running = pcall(self.link.call, self.link, "running", nil, { timeout = PULSE_TIMEOUT })
+    if not ok and not self.closed then return self:close "its VM does not answer any more" end
+    for id, input in pairs(self.inputs) do
+      local lost = type(running) == "table" and not running[id]
+      if lost and suspects[id] == input then input:cancel(LOST) end
+      suspects[id] = lost and input or nil
+    end
+  end
+  self.looked_after = false
 end
 
 --- Runs one input and waits for its end. -> result. Several may run at once.
@@ -315,6 +350,10 @@ function Console:eval(id, args)
   local input = task.spawn(self.link.call, self.link, "eval", { id = id, input = args.input, columns = args.columns,
     color = args.color, yes = args.yes }, { timeout = args.timeout })
   self.inputs[id], self.inputs_open = input, self.inputs_open + 1
+  if not self.looked_after then
+    self.looked_after = true
+    task.detach(look_after, self)
+  end
   local ended <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211
     self.inputs[id], self.inputs_open = nil, self.inputs_open - 1
   end })

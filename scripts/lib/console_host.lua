@@ -11,6 +11,7 @@ local host = {}
 
 local LONGEST_TEXT <const> = 256 * 1024 -- of one result
 local LONGEST_OUTPUT <const> = 64 * 1024 -- of one print
+local MOST_TASKS <const> = 500 -- that lines may have at once
 
 local upstream -- the link to the daemon
 
@@ -100,19 +101,61 @@ end
 local REQUIRABLE <const> = { ["perigee.amount"] = true, ["perigee.inspect"] = true, ["perigee.json"] = true, ["perigee.task"] = true,
   ["perigee.time"] = true }
 
+-- Lines get libraries of their own: what they break there, what shows their values does not use.
+local LIBRARIES <const> = { "coroutine", "math", "os", "string", "table", "utf8" }
+
+local function copy_of(library)
+  local copy = {}
+  for name, value in pairs(library) do copy[name] = value end
+  return setmetatable(copy, getmetatable(library))
+end
+
+local function refuse(what)
+  error(errors.new { kind = "denied", code = "read_only", outcome = "none", retryable = false,
+    message = ("%s is not there for a console that may only look"):format(what),
+    hint = "`perigee repl --attach --write` has it; the daemon's budgets govern what is paid for there.",
+  }, 0)
+end
+
+-- Names that a line has at other prompts.
+local WRITERS <const> = {}
+for _, name in ipairs { "budget", "callback", "deai", "env", "fan_out", "fs", "http", "io", "log", "notify", "policy", "proc", "progress",
+  "retry", "secret", "store", "sxwl" } do
+  WRITERS[name] = true
+end
+
+-- The VM's own limit (perigee.console) leaves none for the next input: lines meet this one before.
+local function bounded_tasks()
+  local core, copy = require "perigee.core.task", copy_of(task)
+  for _, name in ipairs { "spawn", "detach", "scope", "map", "race" } do
+    local start = copy[name]
+    copy[name] = function(...)
+      if core.counts().tasks < MOST_TASKS then return start(...) end
+      local message = ("task.%s: %d tasks run already in this console"):format(name, MOST_TASKS)
+      error(errors.new { kind = "limit", code = "tasks", message = message }, 0)
+    end
+  end
+  return copy
+end
+
 local function read_only_names()
   local raw_require = require
-  return {
-    amount = require "perigee.amount", inspect = require "perigee.inspect", json = require "perigee.json", task = task,
-    time = require "perigee.time", jobs = read_only_jobs(), print = print_to_reader, package = {}, debug = { traceback = debug.traceback },
+  local tasks = bounded_tasks()
+  local names = {
+    amount = copy_of(require "perigee.amount"), inspect = copy_of(require "perigee.inspect"), json = copy_of(require "perigee.json"),
+    task = tasks, time = copy_of(require "perigee.time"), jobs = read_only_jobs(), print = print_to_reader, package = {},
+    debug = { traceback = debug.traceback },
     spend = function(asked) return call("spend", type(asked) == "string" and { by = asked } or asked or {}) end,
     policies = function() return call("policies").policies end,
     status = function() return call("status") end,
     require = function(name)
-      if REQUIRABLE[name] then return raw_require(name) end
-      error(("require: %s is not there for a console that may only look; `perigee repl --attach --write` has it"):format(tostring(name)), 2)
+      if name == "perigee.task" then return tasks end
+      if REQUIRABLE[name] then return copy_of(raw_require(name)) end
+      return refuse("require \"" .. tostring(name) .. "\"")
     end,
   }
+  for _, name in ipairs(LIBRARIES) do names[name] = copy_of(_G[name]) end
+  return setmetatable(names, { __index = function(_, name) if WRITERS[name] then refuse(name) end end })
 end
 
 -- What shows, completes and helps may look into functions; lines may not. So it is loaded before that goes.
@@ -209,21 +252,37 @@ local function cut(text)
   return ("%s\n… and %d bytes more\n"):format(text:sub(1, LONGEST_TEXT), #text - LONGEST_TEXT)
 end
 
+local running = {} -- the tasks of inputs that were not answered yet, by their id
+
 -- The input as a task of its own: what it has started goes on when it is done. -> outcome
-local function run(session, input)
+local function run(session, id, input)
   local done, ended = task.queue(2), nil
   local worker = task.detach(function() done:put { outcome = session:eval(input) } end)
+  running[id] = worker
   task.detach(function() -- one that was cancelled, or ended by force, is answered for as well
     local ok, err = pcall(worker.wait, worker)
     if not ok then done:put { err = err } end
   end)
   local left <close> = setmetatable({}, { -- luacheck: ignore 211
-    __close = function() if not ended then worker:cancel "cancelled at the console" end end,
+    __close = function()
+      running[id] = nil
+      if not ended then worker:cancel "cancelled at the console" end
+    end,
   })
   local _
   _, ended = done:get()
   if ended.outcome then return ended.outcome end
   error(ended.err, 0)
+end
+
+-- The inputs that still run. One that is not among them, and was not answered, is lost: what should have answered for it
+-- had no memory left to do so.
+local ENDED <const> = { done = true, failed = true, cancelled = true }
+
+local function still_running()
+  local ids = {}
+  for id, worker in pairs(running) do ids[id] = not ENDED[worker:status()] end
+  return ids
 end
 
 local function eval(session, args)
@@ -234,7 +293,7 @@ local function eval(session, args)
     return { id = args.id, ok = false, kind = "lua", incomplete = true, text = "the input is not complete\n",
       error = { kind = "invalid", code = "incomplete", message = "the input is not complete" } }
   end
-  local outcome = run(session, args.input)
+  local outcome = run(session, args.id, args.input)
   return { id = args.id, ok = outcome.ok, kind = outcome.kind, text = cut(outcome.text or ""),
     error = not outcome.ok and plain_error(outcome.error) or nil }
 end
@@ -256,6 +315,7 @@ function host.main(channel, args)
   if args.mode ~= "write" then close_debug() end
   upstream:serve {
     eval = function(asked) return eval(session, asked) end,
+    running = still_running,
     complete = function(asked) return session:complete(asked.text, asked.point) end,
   }
   collectgarbage()
