@@ -30,7 +30,7 @@ endif
 LINE_EDITOR_DEB := $(if $(filter libedit,$(LINE_EDITOR)),libedit-dev,libreadline-dev)
 PKGS     := lua5.4 libuv libcurl libmicrohttpd nettle sqlite3 $(filter libedit,$(LINE_EDITOR))
 DEBS     := gcc libc6-dev make pkg-config liblua5.4-dev libuv1-dev libcurl4-openssl-dev libmicrohttpd-dev nettle-dev libsqlite3-dev $(LINE_EDITOR_DEB) lua-cjson lua-busted tmux curl ca-certificates
-DEV_DEBS := lua-check clang clang-format libclang-rt-14-dev valgrind nginx-light systemd
+DEV_DEBS := lua-check libedit-dev clang clang-format libclang-rt-14-dev valgrind nginx-light systemd
 
 # ---- Floors: a file includes only from floors below it, or from earlier in its own list ------------------
 FLOOR0 := mem list buf err redact log amount random embedded text jsonscan jwt record sdnotify tally history

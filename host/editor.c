@@ -90,7 +90,8 @@ static bool has_byte_cb(void *ctx)
 
 /* ---- drawing: called by host/term --------------------------------------------------------------------- */
 
-void editor_echo(struct editor *ed)
+/* What the library has drawn goes to the terminal. */
+static void echo(struct editor *ed)
 {
     struct buf out = {0};
     line_take(&out);
@@ -140,11 +141,7 @@ static void hide_cb(struct term_prompt *prompt, struct buf *out)
     struct editor *ed = LIST_ENTRY(prompt, struct editor, prompt);
     bool resized = editor_measure(ed);
     line_take(out);
-    if (resized || ed->active->hidden) {
-        put_erase(ed, out);
-        return;
-    }
-    line_erase();
+    if (resized || ed->active->hidden || !line_erase()) put_erase(ed, out);
     line_take(out);
 }
 
@@ -261,7 +258,7 @@ static void end_all(struct editor *ed, enum editor_end end)
 static void ending_cb(void *ctx)
 {
     struct editor *ed = ctx;
-    editor_echo(ed);
+    echo(ed);
     term_prompt_lift(ed->term);
 }
 
@@ -313,8 +310,9 @@ static void insert_paste(struct editor *ed)
     buf_clear(&ed->paste);
     ed->pasting = false;
     line_settle();
+    term_prompt_hide(ed->term);
     line_replace(line_point(), buf_str(&text));
-    line_refresh();
+    term_prompt_show(ed->term);
     buf_deinit(&text);
     take_turns(ed);
 }
@@ -349,7 +347,7 @@ static void feed(struct editor *ed)
             line_step();
         if (ed->over) conclude(ed, ed->active->hidden || ed->active->end == EDITOR_EOF ? "\r\n" : "");
     }
-    if (ed->active) editor_echo(ed);
+    if (ed->active) echo(ed);
     drop_used(&ed->typed);
     drop_used(&ed->answer);
 }
@@ -404,10 +402,10 @@ bool editor_interrupt(struct editor *ed)
     buf_clear(&ed->answer.bytes);
     ed->typed.at = ed->answer.at = 0;
     if (ed->active == NULL) return false;
-    term_prompt_show(ed->term);
     line_settle();
+    term_prompt_hide(ed->term);
     line_to_end();
-    if (!ed->active->hidden) line_refresh();
+    term_prompt_show(ed->term);
     ending_cb(ed);
     line_drop();
     ed->active->end = EDITOR_INTERRUPT;
@@ -525,8 +523,8 @@ static void on_close_cb(uv_handle_t *handle)
 void editor_close(struct editor *ed)
 {
     end_all(ed, EDITOR_CLOSED);
+    line_close(); /* libedit sets modes, too */
     term_modes_close();
-    line_close();
     open_editor = NULL;
     buf_deinit(&ed->typed.bytes);
     buf_deinit(&ed->answer.bytes);

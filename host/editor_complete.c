@@ -40,7 +40,9 @@ void editor_tab_pressed(struct editor *ed)
     struct editor_tab *tab = &ed->tab;
     if (!editor_has_line(ed)) return;
     if (is_indent()) {
+        term_prompt_hide(ed->term);
         line_replace(line_point(), "  ");
+        term_prompt_show(ed->term);
         return;
     }
     tab->again = tab->number > 0 && same_line(tab);
@@ -143,10 +145,9 @@ static bool put(struct editor *ed, size_t from, const char *text, size_t n)
     if (n < have || (n == have && memcmp(buf_str(&ed->tab.text) + from, text, n) == 0)) return false;
     struct buf part = {0};
     buf_append(&part, text, n);
+    term_prompt_hide(ed->term);
     line_replace(from, buf_str(&part));
     term_prompt_show(ed->term);
-    line_refresh();
-    editor_echo(ed);
     buf_deinit(&part);
     return true;
 }

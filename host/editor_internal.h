@@ -55,9 +55,6 @@ static inline bool editor_has_line(const struct editor *ed)
     return ed->active != NULL && ed->active == ed->line;
 }
 
-/* What the library has drawn goes to the terminal. */
-void editor_echo(struct editor *ed);
-
 /* Keys come as events again. */
 void editor_listen(struct editor *ed);
 

@@ -45,7 +45,7 @@ void line_settle(void);
 const char *line_text(size_t *n);
 size_t line_point(void);
 
-/* Replaces bytes from `from` to the cursor; one step for undo. */
+/* Replaces bytes from `from` to the cursor; one step for undo.  As everything here, it draws nothing. */
 void line_replace(size_t from, const char *text);
 
 /* Puts the cursor behind the last byte. */
@@ -54,11 +54,12 @@ void line_to_end(void);
 /* What stands in front of the text at present: the prompt, or that of a search. */
 const char *line_prompt(void);
 
-/* Draws: clears the rows of the line, the cursor at the first one's start; the whole line at a free row's
- * start; what has changed. */
-void line_erase(void);
+/* Clears the rows of the line and puts the cursor at the start of the first.  False: the library does not
+ * know how, and has done nothing. */
+bool line_erase(void);
+
+/* Draws the whole line from the start of a free row. */
 void line_draw(void);
-void line_refresh(void);
 
 /* Appends what was drawn since the last call. */
 void line_take(struct buf *out);

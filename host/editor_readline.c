@@ -298,9 +298,10 @@ const char *line_prompt(void)
 
 /* ---- drawing ------------------------------------------------------------------------------------------ */
 
-void line_erase(void)
+bool line_erase(void)
 {
     lib.rl_clear_visible_line();
+    return true;
 }
 
 /* The prompt of a hidden line is all there is to see of it; readline draws nothing then. */
@@ -316,11 +317,6 @@ void line_draw(void)
         draw_prompt();
     else
         lib.rl_forced_update_display();
-}
-
-void line_refresh(void)
-{
-    lib.rl_redisplay();
 }
 
 void line_resize(int rows, int columns)

@@ -10,6 +10,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "host/editor_line.h"
 #include "host/mem.h"
 #include "host/term.h"
 #include "tests/c/harness.h"
@@ -196,8 +197,10 @@ static void test_lines(void)
     CHECK(expect(&p, "line <\xe4\xbd\xa0!x>"));
     type(&p, "\x1b[A\x1b[A\r");
     CHECK(expect(&p, "line <one>"));
-    type(&p, "\x12ne\x1b[C2\r"); /* Ctrl-R, an arrow ends the search */
-    CHECK(expect(&p, "line <on2e>"));
+    if (strcmp(line_library()->name, "libedit") != 0) { /* which cannot search */
+        type(&p, "\x12ne\x1b[C2\r");                    /* Ctrl-R, an arrow ends the search */
+        CHECK(expect(&p, "line <on2e>"));
+    }
     type(&p, "\x1b[200~a\tb\rc\x1b[20");
     type(&p, "1~d\r");
     CHECK(expect(&p, "line <a\tb\r\ncd>"));
