@@ -398,6 +398,7 @@ local function check_input(args)
   }
 end
 
+local ANSWERS <const> = { yes = true, no = true, all = true, nobody = true }
 local handlers = {}
 
 function handlers.eval(args)
@@ -434,7 +435,7 @@ function handlers.answer(args)
   local answered = one.questions[number]
   if not answered then errors.invalid "question: nobody waits for an answer to it" end
   local answer = field(args, "answer", "string")
-  if answer ~= "yes" and answer ~= "no" and answer ~= "all" then errors.invalid 'answer is "yes", "no" or "all"' end
+  if not ANSWERS[answer] then errors.invalid 'answer is "yes", "no", "all" or "nobody"' end
   one.questions[number] = nil
   answered:put(answer)
   return { question = number }

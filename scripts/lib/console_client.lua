@@ -65,7 +65,8 @@ local function columns_of(options)
 end
 
 --- Opens a console in the daemon of a state directory. options: directory, write (bool), columns() -> cells, color, yes,
---- print(text) for what happens meanwhile, ask(question) -> "yes" | "no" | "all". Raises kind `unavailable` where no console
+--- print(text) for what happens meanwhile, ask(question) -> "yes" | "no" | "all" | "nobody" ( is there to ask).
+--- Raises kind `unavailable` where no console
 --- can be had: code no_daemon, not_yours, daemon_stuck, too_many, draining.
 function client.open(options)
   local directory = options.directory or state.directory()
@@ -110,9 +111,11 @@ local function log_text(line)
   return ("%s %-5s %s %s"):format(tostring(fields.time), tostring(fields.level), tostring(fields.event), table.concat(parts, " "))
 end
 
+local ANSWERS <const> = { yes = true, all = true, nobody = true }
+
 local function answer(self, event)
-  local ok, said = pcall(self.options.ask or function() return "no" end, event)
-  if not ok or said ~= "yes" and said ~= "all" then said = "no" end
+  local ok, said = pcall(self.options.ask or function() return "nobody" end, event)
+  if not ok or not ANSWERS[said] then said = "no" end
   pcall(self.post, self, "answer", { console = self.console, question = event.question, answer = said }, ASK_SECONDS)
 end
 

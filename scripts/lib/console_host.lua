@@ -227,7 +227,7 @@ local function new_session(args, names)
     color = args.color,
     columns = function() return host.columns end,
     say = output,
-    ask = args.mode == "write" and function(question) return call("ask", question) or "no" end or nil,
+    ask = args.mode == "write" and function(question) return call("ask", question) or "nobody" end or nil,
   }
   if args.mode == "write" then require("perigee.permit").guard(session) end
   session.reports = reports()

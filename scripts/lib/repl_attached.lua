@@ -80,7 +80,7 @@ local function open(host)
     columns = term.columns,
     color = term.has_color "out",
     print = function(text) term.write("out", text) end,
-    ask = function(question) return backend.ask and backend.ask(question) or "no" end,
+    ask = function(question) return backend.ask and backend.ask(question) or "nobody" end,
   }
   return backend
 end

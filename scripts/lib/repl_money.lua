@@ -198,6 +198,7 @@ local function ask(session, plan, unasked)
     grant(session, price)
     return true
   end
+  if reply == "nobody" then not_confirmed(unasked.request) end
   return reply == "yes"
 end
 

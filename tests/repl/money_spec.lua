@@ -100,6 +100,10 @@ describe("a paid call of a session", function()
     assert.truthy(err.hint:find("--yes", 1, true))
     assert.equal(0, creates(here))
 
+    local absent = new_session { "nobody" } -- a console whose other side has no terminal
+    assert.equal("not_confirmed", helper.error_of(input, absent, client.train, client, fields).code)
+    assert.equal(0, creates(here))
+
     input({ kind = "repl", yes = true }, client.train, client, fields)
     local session = new_session {}
     session.yes = true
