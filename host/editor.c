@@ -13,6 +13,7 @@
 #include "host/editor_internal.h"
 #include "host/editor_line.h"
 #include "host/mem.h"
+#include "host/signals.h"
 #include "host/term_modes.h"
 #include "host/text.h"
 
@@ -356,6 +357,7 @@ static void on_poll_cb(uv_poll_t *handle, int status, int events)
 {
     struct editor *ed = handle->data;
     (void)events;
+    if (status >= 0 && signals_undelivered()) return; /* a Ctrl-C first, then the keys behind it */
     read_terminal(ed);
     feed(ed);
     if (status >= 0 && !ed->gone) return;

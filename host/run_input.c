@@ -28,7 +28,8 @@ struct input_op {
 static void on_readable_cb(uv_poll_t *poll, int status, int events)
 {
     struct input *input = poll->data;
-    (void)status, (void)events;
+    (void)events;
+    if (status >= 0 && signals_undelivered()) return; /* a Ctrl-C first, then the line behind it */
     uv_poll_stop(poll);
     if (input->reader) op_complete(&input->reader->op);
     input->reader = NULL;

@@ -15,18 +15,21 @@ struct signals {
     void *ctx;
 };
 
-static void on_signal_cb(uv_signal_t *handle, int signum)
-{
-    struct signals *s = handle->data;
-    if (s->fn) s->fn(s->ctx, signum);
-}
-
 /* The handler of libuv, and what is called before it; one signal of a process. */
 static void (*volatile next_handler)(int);
 static void (*volatile also)(void);
+static volatile sig_atomic_t undelivered;
+
+static void on_signal_cb(uv_signal_t *handle, int signum)
+{
+    struct signals *s = handle->data;
+    if (undelivered == signum) undelivered = 0;
+    if (s->fn) s->fn(s->ctx, signum);
+}
 
 static void on_raw_signal(int signum)
 {
+    undelivered = signum;
     also();
     next_handler(signum);
 }
@@ -39,6 +42,11 @@ void signals_also_call(int signum, void (*fn)(void))
     also = fn;
     action.sa_handler = on_raw_signal;
     sigaction(signum, &action, NULL);
+}
+
+bool signals_undelivered(void)
+{
+    return undelivered != 0;
 }
 
 static void on_close_cb(uv_handle_t *handle)

@@ -239,6 +239,16 @@ for _, terminal in ipairs { "screen-256color", "dumb" } do
       s:wait_for "\nhere\n"
     end)
 
+    it("takes what follows Ctrl-C at once for the next line", function()
+      local s <close> = start()
+      for i = 1, 5 do
+        s:type "half"
+        s:wait_for "half\n$"
+        s:keys("C-c", "2", "0", "+", tostring(i), "Enter")
+        s:wait_for(("%d\nperigee>\n$"):format(20 + i))
+      end
+    end)
+
     it("is ended by os.exit", function()
       local s <close> = start()
       s:type "os.exit(7)\n"
