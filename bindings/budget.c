@@ -361,9 +361,16 @@ static const luaL_Reg metamethods[] = {{"__gc", l_gc}, {"__tostring", l_tostring
 
 static const luaL_Reg functions[] = {{"new", l_new}, {"is_budget", l_is_budget}, {NULL, NULL}};
 
+void budget_push_module(lua_State *L, struct spend *spend)
+{
+    luaL_newlibtable(L, functions);
+    lua_pushlightuserdata(L, spend);
+    luaL_setfuncs(L, functions, 1);
+}
+
 int luaopen_perigee_core_budget(lua_State *L)
 {
     luax_class(L, BUDGET_CLASS, methods, metamethods);
-    luaL_newlib(L, functions);
+    budget_push_module(L, NULL);
     return 1;
 }

@@ -41,9 +41,11 @@ static struct journal *journal_or_null(lua_State *L)
     return journal;
 }
 
+/* That of the module the running function is of, else that of the VM. */
 struct journal *journal_of(lua_State *L)
 {
-    struct journal *journal = journal_or_null(L);
+    struct journal *journal = lua_touserdata(L, lua_upvalueindex(1));
+    if (journal == NULL) journal = journal_or_null(L);
     if (journal) return journal;
     struct err err;
     err_set(&err, ERR_UNAVAILABLE, "there is no journal here");
@@ -399,10 +401,17 @@ static const luaL_Reg functions[] = {{"call", l_call},
                                      {"process_id", l_process_id},
                                      {NULL, NULL}};
 
+void journal_push_module(lua_State *L, struct journal *journal)
+{
+    luaL_newlibtable(L, functions);
+    lua_pushlightuserdata(L, journal);
+    luaL_setfuncs(L, functions, 1);
+}
+
 int luaopen_perigee_core_journal(lua_State *L)
 {
     luax_class(L, RECORD_CLASS, NULL, record_meta);
     luax_class(L, LOCK_CLASS, lock_methods, lock_meta);
-    luaL_newlib(L, functions);
+    journal_push_module(L, NULL);
     return 1;
 }

@@ -9,6 +9,9 @@
 /* [-0, +0, m] tells a VM which journal its modules use; once, before they are. */
 void journal_install(lua_State *L, struct journal *journal);
 
+/* [-0, +1, m] the module perigee.core.journal over this journal; NULL: over that of the VM. */
+void journal_push_module(lua_State *L, struct journal *journal);
+
 /* [-0, +0, e] raises `unavailable` in a VM that has none. */
 struct journal *journal_of(lua_State *L);
 

@@ -6,6 +6,7 @@ const luaL_Reg binding_modules[] = {
     {"perigee.core.budget", luaopen_perigee_core_budget},
     {"perigee.core.config", luaopen_perigee_core_config},
     {"perigee.core.editor", luaopen_perigee_core_editor},
+    {"perigee.core.engines", luaopen_perigee_core_engines},
     {"perigee.core.fs", luaopen_perigee_core_fs},
     {"perigee.core.history", luaopen_perigee_core_history},
     {"perigee.core.hmac", luaopen_perigee_core_hmac},

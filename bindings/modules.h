@@ -9,6 +9,7 @@ int luaopen_perigee_core_amount(lua_State *L);
 int luaopen_perigee_core_budget(lua_State *L);
 int luaopen_perigee_core_config(lua_State *L);
 int luaopen_perigee_core_editor(lua_State *L);
+int luaopen_perigee_core_engines(lua_State *L);
 int luaopen_perigee_core_fs(lua_State *L);
 int luaopen_perigee_core_history(lua_State *L);
 int luaopen_perigee_core_hmac(lua_State *L);

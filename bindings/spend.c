@@ -25,8 +25,10 @@ void spend_install(lua_State *L, struct spend *spend)
 
 struct spend *spend_of(lua_State *L)
 {
+    struct spend *spend = lua_touserdata(L, lua_upvalueindex(1)); /* of the module of the running function */
+    if (spend) return spend;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &kernel_key);
-    struct spend *spend = lua_touserdata(L, -1);
+    spend = lua_touserdata(L, -1);
     lua_pop(L, 1);
     if (!spend) {
         struct err err;
@@ -396,10 +398,18 @@ static const luaL_Reg functions[] = {{"adopt", l_adopt},
                                      {"remove_default_budget", l_remove_default_budget},
                                      {NULL, NULL}};
 
+void spend_push_module(lua_State *L, struct spend *spend)
+{
+    luaL_newlibtable(L, functions);
+    lua_pushlightuserdata(L, spend);
+    luaL_setfuncs(L, functions, 1);
+    lua_pushlightuserdata(L, spend);
+    spend_add_request(L);
+}
+
 int luaopen_perigee_core_spend(lua_State *L)
 {
     luax_class(L, PERMIT_CLASS, permit_methods, permit_meta);
-    luaL_newlib(L, functions);
-    spend_add_request(L);
+    spend_push_module(L, NULL);
     return 1;
 }

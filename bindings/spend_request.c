@@ -142,6 +142,11 @@ static size_t read_budgets(lua_State *L, struct budget **budgets)
         lua_rawgeti(L, -1, (lua_Integer)i + 1);
         budgets[i] = budget_test(L, -1); /* the table keeps it alive */
         if (!budgets[i]) luax_invalid(L, "spend.request: budgets[%d] is no budget", (int)i + 1);
+        if (!budget_is_of(budgets[i], spend_of(L)))
+            luax_invalid(L,
+                         "the budget \"%s\" is not of these services: on the emulator budgets are made anew, "
+                         "and stay there",
+                         budget_name(budgets[i]));
         lua_pop(L, 1);
     }
     return count;
@@ -252,8 +257,6 @@ static int l_judge(lua_State *L)
 
 void spend_add_request(lua_State *L)
 {
-    lua_pushcfunction(L, l_request);
-    lua_setfield(L, -2, "request");
-    lua_pushcfunction(L, l_judge);
-    lua_setfield(L, -2, "judge");
+    static const luaL_Reg functions[] = {{"request", l_request}, {"judge", l_judge}, {NULL, NULL}};
+    luaL_setfuncs(L, functions, 1);
 }

@@ -9,9 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bindings/journal.h"
+#include "bindings/engines.h"
 #include "bindings/modules.h"
-#include "bindings/spend.h"
 #include "host/buf.h"
 #include "host/cli.h"
 #include "host/log.h"
@@ -19,7 +18,6 @@
 #include "host/random.h"
 #include "host/redact.h"
 #include "host/run.h"
-#include "host/spend_store.h"
 #include "host/term.h"
 #include "host/vm.h"
 
@@ -79,40 +77,18 @@ static int show_version(struct run *run, bool json)
     return ok ? RUN_OK : RUN_ERROR;
 }
 
-/* What all VMs of the process share. */
-struct engines {
-    struct journal *journal;
-    struct spend *spend;
-};
-
-static void install_engines(lua_State *L, void *ctx)
-{
-    const struct engines *engines = ctx;
-    journal_install(L, engines->journal);
-    spend_install(L, engines->spend);
-}
-
 static int run_program(struct run *run, const struct cli *cli, int argc, char **argv)
 {
-    struct sched *sched = run_sched(run);
-    struct timers *timers = sched_timers(sched);
-    struct engines engines = {.journal = journal_new(sched_loop(sched), timers)};
-    struct spend_journal spend_journal = {
-        .journal = engines.journal, .call = journal_call, .abandon = journal_abandon};
-    struct spend_options spend_options = {.timers = timers,
-                                          .random = sched_random(sched),
-                                          .store = spend_journal_store_new(&spend_journal, timers)};
-    engines.spend = spend_new(&spend_options);
+    struct engines *engines = engines_new(run_sched(run));
     struct run_config config = {.cli = cli,
                                 .argc = argc,
                                 .argv = argv,
                                 .modules = binding_modules,
-                                .install = install_engines,
-                                .ctx = &engines};
+                                .install = engines_install,
+                                .ctx = engines};
     int status = run_command(run, &config);
     run_close_vms(run);
-    spend_free(engines.spend);
-    journal_free(engines.journal); /* last: what the others gave back on their way out is still written */
+    engines_free(engines);
     return status;
 }
 

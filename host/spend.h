@@ -109,6 +109,9 @@ struct budget_spec {
 struct budget *budget_new(struct spend *spend, const struct budget_spec *spec, struct err *err);
 struct budget *budget_ref(struct budget *budget);
 void budget_unref(struct budget *budget); /* NULL is allowed */
+
+/* Whether that kernel has made it: no other counts against it. */
+bool budget_is_of(const struct budget *budget, const struct spend *spend);
 const char *budget_name(const struct budget *budget);
 const char *budget_zone(const struct budget *budget);
 

@@ -171,6 +171,11 @@ void budget_unref(struct budget *budget)
     mem_free(budget);
 }
 
+bool budget_is_of(const struct budget *budget, const struct spend *spend)
+{
+    return budget->spend == spend;
+}
+
 const char *budget_name(const struct budget *budget)
 {
     return budget->name;
