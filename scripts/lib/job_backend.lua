@@ -116,6 +116,7 @@ end
 
 --- The backend of this VM.
 function backend.find()
+  require("perigee.world").check "perigee.jobs as it was kept"
   local link = package.loaded["perigee.link"]
   local found = link and link.upstream and backend.over(link.upstream) or here()
   local session = permits.session()

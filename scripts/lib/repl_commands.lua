@@ -371,6 +371,12 @@ add {
 -- ---- the session itself ---------------------------------------------------------------------------------------------------------
 
 add {
+  name = "emulator", usage = ":emulator [on [seed=N] [speed=N] [faults=SPEC] | off | reset | faults [SPEC] | ledger]",
+  summary = "rehearse: both services emulated, with money and state of their own; off goes back to the real ones",
+  run = function(session, argument) return require("perigee.repl_emulator").command(session, argument, by_name.emulator) end,
+}
+
+add {
   name = "yes", usage = ":yes [on | off]",
   summary = "on: paid calls go without being asked about; budgets and max_cost still hold",
   run = function(session, argument)

@@ -15,6 +15,14 @@ Session.__index = Session
 
 -- ---- names -----------------------------------------------------------------------------------------------
 
+-- The names of the services that this task works on, which stay those of its input (perigee.repl_emulator).
+local function names_here(session)
+  local here = session.rehearsal and core.locals()
+  if not here or here["perigee.session"] ~= session then return session.names end
+  local world = here["perigee.world"]
+  return world and world.names or session.real_names
+end
+
 -- The environment of all inputs: the user's names over the session's over Lua's. The locals and globals of a script that
 -- has opened the prompt come first, and are assigned where they are.
 local function new_env(session, globals)
@@ -24,7 +32,7 @@ local function new_env(session, globals)
     __index = function(_, name)
       if script and script.has(name) then return script.get(name) end
       local value = script and script.globals and script.globals[name]
-      if value == nil then value = session.names[name] end
+      if value == nil then value = names_here(session)[name] end
       if value == nil then value = globals[name] end
       return value
     end,
@@ -246,6 +254,7 @@ end
 
 --- Waits for the end of a listed task and tells of it; outcome() gives what its input has come to. For a task of its own.
 function Session:accompany(one, entry, outcome)
+  core.set_locals {} -- it only watches, and is no task of the input's
   local ok, err = pcall(one.task.wait, one.task)
   if ok then err = nil end
   if is_own_cancel(err) then error(err, 0) end
@@ -310,7 +319,8 @@ end
 
 local function new_entry(session, text, kind)
   session.counter = session.counter + 1
-  local entry = { text = text, kind = kind, ok = false, at = os.time(), began = core.now(), number = session.counter }
+  local entry = { text = text, kind = kind, ok = false, at = os.time(), began = core.now(), number = session.counter,
+    world = session.world }
   session.entries[#session.entries + 1] = entry
   task.set_local("perigee.session", session)
   task.set_local("perigee.entry", entry)

@@ -15,6 +15,7 @@ local log = require "perigee.log"
 local permits = require "perigee.permit"
 local retry = require "perigee.retry"
 local task = require "perigee.task"
+local world = require "perigee.world"
 
 local service = {}
 
@@ -122,6 +123,7 @@ end
 function service.new_client(name, methods, options)
   budget.collect(options.budget) -- what is none is refused here, not at the first paid call
   local conn = core.connect { service = name, base_url = options.base_url, transport = options.transport }
+  world.check_address(conn:base_url())
   return setmetatable({
     service = name,
     conn = conn,
@@ -165,6 +167,7 @@ local function note_effect(client, operation)
 end
 
 local function exchange(client, operation, fields, options, attempt)
+  world.check "this client"
   note_effect(client, operation)
   local authorized, token = pcall(client.authorize, client, operation)
   if not authorized then return false, token end

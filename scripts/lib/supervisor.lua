@@ -320,6 +320,7 @@ function supervisor.new(options)
   self.verbs = require "perigee.supervisor_verbs".new(self)
   self.lock = function(id) return lock_of(self, id) end
   self.task = task.detach(function()
+    clock.set_locals {} -- it works for all, not for the call that was the first
     local scope <close> = task.scope()
     scope:spawn(watch.loop, self)
     for _, name in ipairs(LANES) do scope:spawn(dispatch, self, self.lanes[name]) end

@@ -53,7 +53,7 @@ describe("commands", function()
   it("answer a wrong argument with the usage and the nearest right word", function()
     local session = new_session()
     for line, near in pairs {
-      [":spend by jib"] = "job", [":spend buy day"] = "by", [":log worn"] = "warn", [":yes onn"] = "on",
+      [":spend by jib"] = "job", [":spend buy day"] = "by", [":log worn"] = "warn", [":yes onn"] = "on", [":emulator rest"] = "reset",
     } do
       local err = wrong(session, line)
       assert.truthy(err.message:find("did you mean " .. near .. "?", 1, true), line .. ": " .. err.message)
