@@ -17,7 +17,7 @@
 #include "host/term_modes.h"
 #include "host/text.h"
 
-enum { TYPED_CAP = 4 * 1024 * 1024, READ_SIZE = 4096, KEY_WAIT_MS = 1000 };
+enum { TYPED_CAP = 4 * 1024 * 1024, READ_SIZE = 4096, KEY_WAIT_MS = 1000, HOLD_MS = 300 };
 
 static const char paste_end[] = "\x1b[201~";
 
@@ -216,7 +216,7 @@ static void leave(struct editor *ed, struct editor_read *read)
     }
     if (read != ed->active) return;
     ed->active = NULL;
-    ed->over = ed->pasting = false;
+    ed->over = ed->pasting = ed->held = false;
     buf_clear(&ed->paste);
     drop_used(&ed->answer);
     buf_append(&ed->typed.bytes, ed->answer.bytes.data, ed->answer.bytes.len);
@@ -339,7 +339,7 @@ static bool collect_paste(struct editor *ed, struct editor_keys *keys)
 /* Gives the keys to whoever has the terminal. */
 static void feed(struct editor *ed)
 {
-    while (ed->active && has_keys(keys_of(ed)) && !ed->away) {
+    while (ed->active && has_keys(keys_of(ed)) && !ed->away && !ed->held) {
         struct editor_keys *keys = keys_of(ed);
         term_prompt_show(ed->term);
         if (ed->pasting)
@@ -351,6 +351,25 @@ static void feed(struct editor *ed)
     if (ed->active) echo(ed);
     drop_used(&ed->typed);
     drop_used(&ed->answer);
+}
+
+static void on_hold_cb(uv_timer_t *timer)
+{
+    editor_release(timer->data);
+}
+
+void editor_hold(struct editor *ed)
+{
+    ed->held = true;
+    uv_timer_start(&ed->hold, on_hold_cb, HOLD_MS, 0);
+}
+
+void editor_release(struct editor *ed)
+{
+    if (!ed->held) return;
+    ed->held = false;
+    uv_timer_stop(&ed->hold);
+    feed(ed);
 }
 
 static void on_poll_cb(uv_poll_t *handle, int status, int events)
@@ -398,11 +417,18 @@ void editor_cancel(struct editor *ed, struct editor_read *read)
     take_turns(ed);
 }
 
-bool editor_interrupt(struct editor *ed)
+void editor_drop_typed(struct editor *ed)
 {
     buf_clear(&ed->typed.bytes);
     buf_clear(&ed->answer.bytes);
     ed->typed.at = ed->answer.at = 0;
+    ed->dropped = true;
+}
+
+bool editor_interrupt(struct editor *ed)
+{
+    if (!ed->dropped) editor_drop_typed(ed);
+    ed->dropped = false;
     if (ed->active == NULL) return false;
     line_settle();
     term_prompt_hide(ed->term);
@@ -506,8 +532,9 @@ struct editor *editor_open(struct loop *loop, struct term *term, const struct ed
     uv_poll_init(uv, &ed->poll, ed->fd);
     uv_prepare_init(uv, &ed->prepare);
     uv_timer_init(uv, &ed->back);
-    ed->poll.data = ed->prepare.data = ed->back.data = ed;
-    ed->handles = 3;
+    uv_timer_init(uv, &ed->hold);
+    ed->poll.data = ed->prepare.data = ed->back.data = ed->hold.data = ed;
+    ed->handles = 4;
     editor_listen(ed);
     editor_signals_start(ed, uv);
     open_editor = ed;
@@ -536,4 +563,5 @@ void editor_close(struct editor *ed)
     uv_close((uv_handle_t *)&ed->poll, on_close_cb);
     uv_close((uv_handle_t *)&ed->prepare, on_close_cb);
     uv_close((uv_handle_t *)&ed->back, on_close_cb);
+    uv_close((uv_handle_t *)&ed->hold, on_close_cb);
 }

@@ -90,7 +90,8 @@ unsigned long editor_completion_text(struct editor *editor, const char **text, s
 
 /* Answers that Tab: the candidates stand for the bytes from `from` to the cursor.  One is put into the line,
  * of several what they begin with; if that is nothing new, the second Tab lists them above the prompt.
- * Nothing happens if the line has changed meanwhile.  Sorts the candidates. */
+ * What is typed after the Tab waits for the answer, 0.3 s at most; nothing happens if the line has changed
+ * meanwhile.  Sorts the candidates. */
 void editor_complete(struct editor *editor, unsigned long number, size_t from,
                      struct editor_candidate *candidates, size_t count);
 

@@ -49,6 +49,7 @@ void editor_tab_pressed(struct editor *ed)
     tab->number++;
     tab->fresh = tab->open = true;
     keep_line(tab);
+    editor_hold(ed);
     ed->events->tab(ed->ctx);
 }
 
@@ -152,12 +153,9 @@ static bool put(struct editor *ed, size_t from, const char *text, size_t n)
     return true;
 }
 
-void editor_complete(struct editor *ed, unsigned long number, size_t from,
-                     struct editor_candidate *candidates, size_t count)
+static void answer(struct editor *ed, size_t from, struct editor_candidate *candidates, size_t count)
 {
     struct editor_tab *tab = &ed->tab;
-    if (number == 0 || number != tab->number || !tab->open) return;
-    tab->open = false;
     if (!editor_has_line(ed) || !same_line(tab) || count == 0 || from > tab->point) return;
     qsort(candidates, count, sizeof *candidates, compare);
     if (count == 1) {
@@ -168,4 +166,13 @@ void editor_complete(struct editor *ed, unsigned long number, size_t from,
         keep_line(tab); /* the next Tab lists */
     else if (tab->again)
         list(ed, candidates, count);
+}
+
+void editor_complete(struct editor *ed, unsigned long number, size_t from,
+                     struct editor_candidate *candidates, size_t count)
+{
+    if (number == 0 || number != ed->tab.number || !ed->tab.open) return;
+    ed->tab.open = false;
+    answer(ed, from, candidates, count);
+    editor_release(ed);
 }

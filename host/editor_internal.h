@@ -22,7 +22,7 @@ struct editor_tab {
     bool open;  /* not answered */
 };
 
-enum { EDITOR_WINCH, EDITOR_TSTP, EDITOR_CONT, EDITOR_SIGNALS };
+enum { EDITOR_WINCH, EDITOR_TSTP, EDITOR_CONT, EDITOR_INT, EDITOR_SIGNALS };
 
 struct editor {
     struct term_prompt prompt;
@@ -33,6 +33,7 @@ struct editor {
     uv_poll_t poll;
     uv_prepare_t prepare; /* draws the prompt again before the loop waits */
     uv_timer_t back;      /* while others have the terminal: looks whether it is ours again */
+    uv_timer_t hold;      /* bounds `held` */
     uv_signal_t signals[EDITOR_SIGNALS];
     int handles; /* open ones */
     int rows, columns;
@@ -43,6 +44,8 @@ struct editor {
     struct editor_keys answer; /* for the question on the screen */
     struct buf paste;
     bool pasting; /* the end of a paste has not come */
+    bool held;    /* keys wait for what a Tab or Ctrl-C before them does */
+    bool dropped; /* Ctrl-C was pressed, and what was typed before it is gone */
     bool over;    /* the active read has ended */
     bool away;    /* the process was stopped, or is in the background: the terminal is not ours */
     bool gone;    /* the terminal is no more */
@@ -54,6 +57,13 @@ static inline bool editor_has_line(const struct editor *ed)
 {
     return ed->active != NULL && ed->active == ed->line;
 }
+
+/* What is typed from now on waits until the key before it has had its effect, but not for long. */
+void editor_hold(struct editor *ed);
+void editor_release(struct editor *ed);
+
+/* Ctrl-C was pressed: forgets what was typed before it. */
+void editor_drop_typed(struct editor *ed);
 
 /* Keys come as events again. */
 void editor_listen(struct editor *ed);

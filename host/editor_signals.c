@@ -1,4 +1,5 @@
-/* editor_signals.c - the terminal changes hands or size: SIGTSTP, SIGCONT, SIGWINCH. */
+/* editor_signals.c - the terminal changes hands or size: SIGTSTP, SIGCONT, SIGWINCH; and Ctrl-C, as far as it
+ * concerns what was typed (what else it does is said by who calls editor_interrupt). */
 #include <signal.h>
 #include <sys/ioctl.h>
 
@@ -62,6 +63,9 @@ static void on_signal_cb(uv_signal_t *handle, int signum)
         stop(ed);
     } else if (signum == SIGCONT) {
         come_back(ed);
+    } else if (signum == SIGINT) {
+        editor_drop_typed(ed);
+        if (ed->active) editor_hold(ed); /* what follows is for the next line */
     } else if (signum == SIGWINCH && !ed->away) {
         term_live_redraw(ed->term);
     }
@@ -70,7 +74,7 @@ static void on_signal_cb(uv_signal_t *handle, int signum)
 void editor_signals_start(struct editor *ed, uv_loop_t *loop)
 {
     static const int signals[EDITOR_SIGNALS] = {
-        [EDITOR_WINCH] = SIGWINCH, [EDITOR_TSTP] = SIGTSTP, [EDITOR_CONT] = SIGCONT};
+        [EDITOR_WINCH] = SIGWINCH, [EDITOR_TSTP] = SIGTSTP, [EDITOR_CONT] = SIGCONT, [EDITOR_INT] = SIGINT};
     for (int i = 0; i < EDITOR_SIGNALS; i++) {
         uv_signal_init(loop, &ed->signals[i]);
         ed->signals[i].data = ed;

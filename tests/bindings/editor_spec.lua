@@ -168,6 +168,14 @@ describe_screen("Tab", function()
     s:wait_for "\nmany_1 +many_%d+ +many_%d+ +many_%d+\n.*\n… and %d+ more\n> many_\n$"
   end)
 
+  it("comes before what is typed after it", function()
+    local s <close> = start()
+    s:type '=words, pause = { "print" }, 0.1\n'
+    s:type "pr"
+    s:keys("Tab", "(", "1", ")", "Enter")
+    s:wait_for '\n> print%(1%)\ngot "print%(1%)"\n'
+  end)
+
   it("changes nothing when the line has changed meanwhile", function()
     local s <close> = start()
     s:type '=words, slow = { "print" }, 1\n'

@@ -24,6 +24,7 @@ local function answer(request)
   for _, word in ipairs(world.words) do
     if word:sub(1, #typed) == typed then candidates[#candidates + 1] = { text = word } end
   end
+  if world.pause then task.sleep(world.pause) end
   if world.slow then
     print("asked about " .. request.text)
     task.sleep(world.slow)
