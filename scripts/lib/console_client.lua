@@ -65,9 +65,8 @@ local function columns_of(options)
 end
 
 --- Opens a console in the daemon of a state directory. options: directory, write (bool), columns() -> cells, color, yes,
---- print(text) for what happens meanwhile, ask(question) -> "yes" | "no" | "all" | "nobody" ( is there to ask).
---- Raises kind `unavailable` where no console
---- can be had: code no_daemon, not_yours, daemon_stuck, too_many, draining.
+--- print(text) for what happens meanwhile, ask(question) -> "yes" | "no" | "all" | "nobody" (is there to ask).
+--- Raises kind `unavailable` where no console can be had: code no_daemon, not_yours, daemon_stuck, too_many, draining.
 function client.open(options)
   local directory = options.directory or state.directory()
   if not control.reach(directory) then

@@ -28,7 +28,10 @@ describe("a paid call of a session", function()
     assert.equal(tostring(result.price), tostring(question.price))
     assert.equal(tostring(result.price), tostring(question.worst))
     assert.equal("5 CCD", tostring(question.left))
-    for _, text in ipairs { "digits", client.account .. " at http://emulator-", tostring(result.price), "5 CCD of 5 CCD", "balance", "Pay?" } do
+    for _, text in ipairs {
+      "digits", client.account .. " at http://emulator-", tostring(result.price), "5 CCD of 5 CCD",
+      "balance", "Pay?",
+    } do
       assert.truthy(question.text:find(text, 1, true), question.text)
     end
   end)
