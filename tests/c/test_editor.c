@@ -22,6 +22,7 @@ enum { ROWS = 24, COLUMNS = 40, LIMIT_MS = 20000 };
 
 struct program {
     struct loop *loop;
+    uv_timer_t ticker; /* prints a line each 10 ms, once "tick" was typed */
     struct editor *editor;
     struct editor_read line, question;
     uv_signal_t signals[2];
@@ -43,7 +44,14 @@ static void quit(void)
     editor_close(program.editor);
     program.editor = NULL;
     for (int i = 0; i < 2; i++) uv_close((uv_handle_t *)&program.signals[i], NULL);
+    uv_close((uv_handle_t *)&program.ticker, NULL);
     loop_stop(program.loop);
+}
+
+static void on_tick_cb(uv_timer_t *timer)
+{
+    (void)timer;
+    say("TICK", "");
 }
 
 static void on_line(struct editor_read *read)
@@ -59,6 +67,7 @@ static void on_line(struct editor_read *read)
         term_leave();
         _exit(9);
     }
+    if (strcmp(text, "tick") == 0) uv_timer_start(&program.ticker, on_tick_cb, 10, 10);
     editor_history_add(program.editor, text);
     buf_clear(&read->text);
 }
@@ -102,6 +111,7 @@ static int run(void)
         uv_signal_init(loop_uv(program.loop), &program.signals[i]);
         uv_signal_start(&program.signals[i], on_signal_cb, signals[i]);
     }
+    uv_timer_init(loop_uv(program.loop), &program.ticker);
     buf_puts(&program.line.prompt, "\x1b[1mL>\x1b[0m ");
     program.line.done = on_line;
     program.line.end = EDITOR_TEXT;
@@ -253,6 +263,35 @@ static void test_questions(void)
     CHECK_INT(stand_up(&p), 0);
 }
 
+/* A key is echoed with the next lines, however busy the machine is: it does not wait behind them. */
+static void test_echo(void)
+{
+    enum { KEYS = 60, MOST_LINES = 10 };
+    struct person p;
+    int late = 0;
+    sit_down(&p);
+    CHECK(expect(&p, "L>"));
+    type(&p, "tick\r");
+    CHECK(expect(&p, "TICK"));
+    for (int i = 0; i < KEYS; i++) {
+        char key[2] = {(char)('a' + i % 7), '\0'};
+        if (i % 7 == 0) type(&p, "\x15");
+        CHECK(expect(&p, "TICK"));
+        size_t from = p.read_to;
+        type(&p, key);
+        CHECK(expect(&p, key));
+        int lines = 0;
+        for (const char *at = p.seen.data + from; (at = strstr(at, "TICK")) && at < p.seen.data + p.read_to;
+             at++)
+            lines++;
+        late += lines > MOST_LINES;
+    }
+    CHECK_INT(late, 0);
+    type(&p, "\x15\x04");
+    CHECK(expect(&p, "eof"));
+    CHECK_INT(stand_up(&p), 0);
+}
+
 /* However it ends, the terminal is as it was. */
 static void test_ways_out(void)
 {
@@ -297,6 +336,7 @@ int main(void)
     CHECK_STR(err.code, "no_terminal");
     test_lines();
     test_questions();
+    test_echo();
     test_ways_out();
     test_hangup();
     HARNESS_END();
