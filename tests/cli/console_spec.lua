@@ -1,5 +1,6 @@
 -- console_spec.lua - consoles in a daemon: what goes over the socket. That a read-only one only reads: console_read_only_spec.
 local consoles = require "tests.support.console"
+local daemon = require "tests.support.daemon"
 local helper = require "tests.helper"
 local task = require "perigee.task"
 
@@ -117,15 +118,47 @@ describe("a console of a daemon", function()
     local one <close> = consoles.open(socket, "mode=write")
 
     local stopped = one:eval "jobs.get('held-one'):stop() return jobs.get('held-one').state"
-    local listed = one:eval "#sxwl:jobs()"
+    local listed = one:eval "sxwl:jobs() ~= nil"
     local paid = one:eval [[sxwl:create_job { gpuType = "NVIDIA-GeForce-RTX-3090", gpuNumber = 1, imagePath = "r/d:1",
       jobType = "GeneralJob", ckptPath = "/c", ckptVol = 1000, modelPath = "/m", modelVol = 1000, runCommand = "true",
       stopType = "1", stopTime = 60 }]]
 
     assert.equal('"stopped"\n', stopped.text)
-    assert.equal("0\n", listed.text)
+    assert.equal("true\n", listed.text)
     assert.is_false(paid.ok)
     assert.equal("denied", paid.error.kind)
+  end)
+
+  it("with --write asks whoever is attached before it pays, and takes no answer for a no", function()
+    local world = daemon.world()
+    finally(function() world:close() end)
+    world:start { "--emulator", "--config", world:config() }
+    local socket = world.state .. "/control.sock"
+    local one <close> = consoles.open(socket, "mode=write")
+    local create = [[sxwl:create_job { gpuType = "NVIDIA-GeForce-RTX-3090", gpuNumber = 1, imagePath = "r/d:1",
+      jobType = "GeneralJob", ckptPath = "/c", ckptVol = 1000, modelPath = "/m", modelVol = 1000, runCommand = "true",
+      stopType = "1", stopTime = 60, max_cost = "20 CNY" }]]
+    local function run(answer)
+      local paying, asked = task.spawn(one.eval, one, create), #one.events
+      local question
+      helper.eventually(function()
+        for i = asked + 1, #one.events do question = one.events[i].event == "ask" and one.events[i] or question end
+        return question
+      end, 20)
+      consoles.post(socket, "answer", { console = one.id, question = question.question, answer = answer })
+      return paying:wait(), question
+    end
+
+    local declined, question = run "no"
+    local nobody = run "nobody"
+    local paid = run "yes"
+    local alone = consoles.post(socket, "eval", { input = create, mode = "write" })
+
+    assert.matches("7 CNY", question.text)
+    assert.equal("declined", declined.error.code)
+    assert.equal("not_confirmed", nobody.error.code)
+    assert.is_true(paid.ok, paid.text)
+    assert.equal("not_confirmed", alone.error.code)
   end)
 
   it("is refused when there are too many, and when it is asked wrongly", function()
