@@ -3,7 +3,7 @@
  *   print(…)                     the script's print
  *   write(stream, text[, true])  stream: "out" or "err"; true: text of others, colour sequences do not pass
  *   width(text) escape(text) cut(text, cells)
- *   columns() is_tty(stream) has_color(stream) is_quiet() set_quiet(on) set_progress(on)
+ *   columns() at_line_start() is_tty(stream) has_color(stream) is_quiet() set_quiet(on) set_progress(on)
  *   bar{label=, total=, unit=}   a bar: :set(done[, total]) :label(text) :finish(failed[, note])
  * The writer is the process's, so bars and lines of several VMs do not mix.
  */
@@ -66,6 +66,13 @@ static int l_write(lua_State *L)
 static int l_columns(lua_State *L)
 {
     lua_pushinteger(L, (lua_Integer)term_columns(term_process()));
+    return 1;
+}
+
+/* at_line_start() -> false where a line was begun on the terminal and not ended */
+static int l_at_line_start(lua_State *L)
+{
+    lua_pushboolean(L, !term_has_partial(term_process()));
     return 1;
 }
 
@@ -176,6 +183,7 @@ int luaopen_perigee_core_term(lua_State *L)
     static const luaL_Reg functions[] = {{"print", l_print},
                                          {"write", l_write},
                                          {"columns", l_columns},
+                                         {"at_line_start", l_at_line_start},
                                          {"is_tty", l_is_tty},
                                          {"has_color", l_has_color},
                                          {"is_quiet", l_is_quiet},

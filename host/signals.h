@@ -22,7 +22,8 @@ struct signals *signals_start(struct loop *loop, signals_fn fn, void *ctx);
  * signal of the process, between signals_start and signals_stop. */
 void signals_also_call(int signum, void (*fn)(void));
 
-/* That signal has come, and its event is still on the way: what a person has typed since is to wait for it. */
+/* That signal has come, and its event is still on the way: what a person has typed since is to wait for it.
+ */
 bool signals_undelivered(void);
 
 /* Restores the default actions; memory goes when the loop has turned. s may be NULL. */

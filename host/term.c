@@ -364,6 +364,11 @@ void term_restart(struct term *term)
 /* ---- writing ------------------------------------------------------------------------------------------ */
 
 /* Takes note of the line that the text leaves unfinished. */
+bool term_has_partial(const struct term *term)
+{
+    return term->partial.len > 0 || term->partial_lost;
+}
+
 static void keep_partial(struct term *term, const char *text, size_t n)
 {
     const char *last = memrchr(text, '\n', n);

@@ -46,6 +46,9 @@ bool term_has_color(const struct term *term, enum term_stream stream);
 /* The user's locale shows characters beyond ASCII. */
 bool term_has_utf8(const struct term *term);
 
+/* A line was begun on the terminal and not ended. */
+bool term_has_partial(const struct term *term);
+
 /* Cells in a line: COLUMNS, else what the terminal says, else 80. */
 size_t term_columns(const struct term *term);
 

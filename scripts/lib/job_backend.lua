@@ -63,7 +63,7 @@ local function receiver_for(supervisor, listen, public_url)
   local journal = require "perigee.core.journal"
   journal.call("process.list", {}) -- opens it, so that its place is known
   local started = task.queue(1)
-  task.detach(function()
+  require("perigee.worker").start(function()
     local ok, receiver = pcall(require("perigee.callbacks").serve, {
       listen = listen, public_url = public_url, directory = journal.status().directory,
       ring = function(id, hint) supervisor.ring(id, hint) end,

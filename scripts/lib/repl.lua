@@ -13,7 +13,9 @@ local repl = {}
 -- ---- without a terminal ------------------------------------------------------------------------------------
 
 local function show(outcome)
-  if outcome.text ~= "" then term.write(outcome.ok and "out" or "err", outcome.text) end
+  if outcome.text == "" then return end
+  if not term.at_line_start() then term.write("out", "\n") end -- after an io.write, say
+  term.write(outcome.ok and "out" or "err", outcome.text)
 end
 
 local function code_of(err)

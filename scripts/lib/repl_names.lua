@@ -22,6 +22,23 @@ local function make_client(module)
   return client
 end
 
+-- Words that people try first: their echo says what to type. quit() and exit() do leave.
+local HINTS <const> = {
+  help = "type :help for the commands, and ?name for what a name is",
+  quit = ":quit or Ctrl-D leaves",
+  exit = ":quit or Ctrl-D leaves; os.exit(code) ends the program at once",
+}
+
+local function hint(name)
+  return setmetatable({}, {
+    __tostring = function() return HINTS[name] end,
+    __call = function()
+      if name == "help" then return HINTS.help end
+      require("perigee.task").get_local("perigee.session").leaving = true
+    end,
+  })
+end
+
 --- A table of them that fills as they are used. load: what takes the place of require.
 function names.new(load_module)
   load_module = load_module or require
@@ -32,6 +49,8 @@ function names.new(load_module)
         value = load_module(names.modules[name])
       elseif names.clients[name] then
         value = make_client(load_module(names.clients[name]))
+      elseif HINTS[name] then
+        value = hint(name)
       end
       if value ~= nil then rawset(self, name, value) end
       return value

@@ -275,19 +275,14 @@ local function start_task(session, text, shown, entry, chunkname)
   local f, study = as_function(session, text, chunkname)
   if not f then return syntax_error(session, study, text) end
   local outcome
-  local handle = core.detach(function() outcome = run_function(session, f, study, text, false) end)
+  local handle = core.detach(function()
+    core.sleep(0) -- that it was started is told before its end
+    outcome = run_function(session, f, study, text, false)
+  end)
   local one = session:adopt(handle, shown)
   entry.task = one.number
   core.detach(session.accompany, session, one, entry, function() return outcome end)
   return { kind = "task", ok = true, task = one, text = ("[%d] started\n"):format(one.number) }
-end
-
--- What was raised outside of the user's own Lua: an error that is meant for people, or a fault of perigee's, whose
--- list of search paths or frames helps nobody at a prompt.
-local function fault(session, kind, err)
-  if type(err) ~= "string" or not (err:find "^perigee/scripts/" or err:find "^module '") then return failed(session, kind, err) end
-  local text = ("error: %s\n  this is a fault of perigee, not of what was typed: please report it\n"):format(err:match "[^\n]*")
-  return { kind = kind, ok = false, error = err, text = text }
 end
 
 -- ---- inputs ----------------------------------------------------------------------------------------------
@@ -341,7 +336,7 @@ function Session:eval(text, note)
     entry.cancelled, entry.error = true, outcome
     error(outcome, 0)
   end
-  if not ok then outcome = fault(self, kind, outcome) end
+  if not ok then outcome = failed(self, kind, outcome) end
   entry.ok, entry.error = outcome.ok, outcome.error
   entry.values = outcome.values and outcome.values.n
   return outcome

@@ -18,6 +18,7 @@ local recover = require "perigee.supervisor_recover"
 local sync = require "perigee.core.sync"
 local task = require "perigee.task"
 local watch = require "perigee.supervisor_watch"
+local worker = require "perigee.worker"
 
 local supervisor = {}
 local methods = {}
@@ -319,8 +320,7 @@ function supervisor.new(options)
   }, methods)
   self.verbs = require "perigee.supervisor_verbs".new(self)
   self.lock = function(id) return lock_of(self, id) end
-  self.task = task.detach(function()
-    clock.set_locals {} -- it works for all, not for the call that was the first
+  self.task = worker.start(function()
     local scope <close> = task.scope()
     scope:spawn(watch.loop, self)
     for _, name in ipairs(LANES) do scope:spawn(dispatch, self, self.lanes[name]) end

@@ -351,7 +351,7 @@ local function process_receiver()
   local lock <close> = task.lock "perigee.sxwl.callbacks" -- luacheck: ignore 211
   if not state.receiver then
     local started = task.queue(1)
-    task.detach(function()
+    require("perigee.worker").start(function()
       local ok, receiver = pcall(require "perigee.callback".receiver, { listen = listen, public_url = public_url })
       started:put { ok, receiver }
       if ok then task.queue(1):get() end -- for ever: the server's tasks belong to this one

@@ -93,6 +93,29 @@ describe("perigee repl without a terminal", function()
     assert.are.equal(1, result.status)
   end)
 
+  it("says what to type instead of help, quit and exit", function()
+    local result = pipe "help\nquit\nexit\nquit()\nprint 'after'\n"
+    assert.truthy(result.stdout:find "^<type :help .*>\n<:quit or Ctrl%-D leaves>\n<:quit or .*>\n$", result.stdout)
+  end)
+
+  it("tells that a task was started before it tells of its end", function()
+    assert.truthy(pipe("error 'at once' &\n").stdout:find "^%[1%] started\n%[1%] failed: ")
+  end)
+
+  it("keeps perigee's own workers out of the tasks of a line", function()
+    local config = write(helper.tmpdir() .. "/config.lua", "return { sxwl = { prices = { ['NVIDIA-GeForce-RTX-3090'] = '7 CNY/h' } } }")
+    assert.are.equal(0, proc.run({ args = { "chmod", "600", config }, timeout = 30 }).status)
+    local result = spawn.run({ "repl", "--emulator", "--yes" }, { env = { PERIGEE_CONFIG = config }, stdin = [[
+      spec = { gpuType = "NVIDIA-GeForce-RTX-3090", gpuNumber = 1, imagePath = "registry/train:1", jobType = "GeneralJob" }
+      spec.ckptPath, spec.ckptVol, spec.modelPath, spec.modelVol = "/ckpt", 10, "/model", 10
+      job = jobs.submit { service = "sxwl", name = "x", max_cost = "5 CNY", spec = spec }
+      :tasks
+      :cancel all
+      while job:status() ~= "running" do task.sleep(0.02) end
+      job.state]] .. "\n" })
+    assert.truthy(result.stdout:find "^no tasks\n[^\n]*\n\"running\"\n", result.stdout .. result.stderr)
+  end)
+
   it("is left by :quit", function()
     local result = pipe "print 'before'\n:quit\nprint 'after'\n"
     assert.are.equal("before\n", result.stdout)
@@ -247,6 +270,12 @@ for _, terminal in ipairs { "screen-256color", "dumb" } do
         s:keys("C-c", "2", "0", "+", tostring(i), "Enter")
         s:wait_for(("%d\nperigee>\n$"):format(20 + i))
       end
+    end)
+
+    it("begins an echo on a line of its own", function()
+      local s <close> = start()
+      s:type "io.write 'abc' and 7\n"
+      s:wait_for "\nabc\n7\nperigee>\n$"
     end)
 
     it("is ended by os.exit", function()
