@@ -14,7 +14,6 @@ local repl = {}
 
 local function show(outcome)
   if outcome.text == "" then return end
-  if not term.at_line_start() then term.write("out", "\n") end -- after an io.write, say
   term.write(outcome.ok and "out" or "err", outcome.text)
 end
 
@@ -82,6 +81,8 @@ local function run_input(loop, text)
   if loop.reader.add_history and text:find "%S" then loop.reader:add_history(text) end
   local outcome = loop.backend:run(text, function(running) loop.running = running end)
   if loop.reader.settle_history then loop.reader:settle_history() end
+  -- After an io.write, say. Without an editor the prompt itself is such a line, and nobody knows of the return key.
+  if outcome.text ~= "" and loop.reader.editor and not term.at_line_start() then term.write("out", "\n") end
   show(outcome)
   -- Such an end comes before the event of its Ctrl-C, which then is not meant for the prompt.
   loop.spent = errors.is(outcome.error, "cancelled") and outcome.error.code == "interrupted"

@@ -274,6 +274,9 @@ for _, terminal in ipairs { "screen-256color", "dumb" } do
 
     it("begins an echo on a line of its own", function()
       local s <close> = start()
+      s:type "7\n"
+      s:wait_for "> 7\n7\nperigee>\n$"
+      if terminal == "dumb" then return end
       s:type "io.write 'abc' and 7\n"
       s:wait_for "\nabc\n7\nperigee>\n$"
     end)
