@@ -10,8 +10,8 @@ local task = require "perigee.task"
 local function kill(...)
   local script = "for signal in " .. table.concat({ ... }, " ") .. "; do kill -$signal $PPID; sleep 0.5; done"
   local child <close> = proc.spawn { args = { "sh", "-c", script }, timeout = 30 } -- luacheck: ignore
-  pcall(task.sleep, 5)
-  pcall(task.sleep, 5)
+  for _ = 2, select("#", ...) do pcall(task.sleep, 5) end
+  task.sleep(5)
 end
 
 local ed <close> = editor.open()
