@@ -62,7 +62,7 @@ local function stands_alone(text)
 end
 
 local function study(entry, names)
-  local text = entry.background and source.background(entry.text) or entry.text
+  local text = entry.kind == "task" and source.background(entry.text) or entry.text
   local code, is_expression = parsed(text)
   local one = { entry = entry, text = text, is_expression = is_expression, number = entry.number }
   if not code then return one end
@@ -101,7 +101,7 @@ local function fate(one, session)
     if not entry.touched then return "skip", code == "declined" and "you said no" or "it was not confirmed" end
     return "refuse"
   end
-  if entry.ok == false and not (entry.background and entry.ended == nil and err == nil) then return "fail" end
+  if entry.ok == false then return "fail" end
   return "run"
 end
 
@@ -252,7 +252,7 @@ local function part_of(plan, one)
   end
   plan.count = plan.count + 1
   note_uses(plan, how)
-  if one.entry.background then
+  if one.entry.kind == "task" then
     local comment = how ~= "run" and (WRAPS[how](one, "")) or ""
     return comment .. spawned(plan, one, how)
   end
@@ -264,17 +264,30 @@ end
 
 -- ---- the script ------------------------------------------------------------------------------------------------------------
 
+-- The line whose values `_` held when that line began: those of a task come when it ends.
+local function last_valued(plan, user)
+  local last
+  for _, one in ipairs(plan.lines) do
+    local entry = one.entry
+    local ended = entry.ended or entry.began
+    if one ~= user and (entry.values or 0) > 0 and ended <= user.entry.began and (not last or ended >= (last.entry.ended or 0)) then
+      last = one
+    end
+  end
+  return last
+end
+
 -- Which values of which lines a later line uses. What a function uses is used whenever it is called.
 local function mark_wanted(plan)
-  local last, deferred = nil, {}
+  local deferred = {}
   for _, one in ipairs(plan.lines) do
     for name in pairs(one.free or {}) do
       if name:find "^_%d*$" then
+        local last = last_valued(plan, one)
         if last then last.wanted = last.wanted or {}; last.wanted[name] = true end
         if one.deferred then deferred[name] = true end
       end
     end
-    if (one.entry.values or 0) > 0 then last = one end
   end
   if next(deferred) == nil then return end
   for _, one in ipairs(plan.lines) do
@@ -287,7 +300,7 @@ local function count_locals(plan)
   local n = 0
   for _, one in ipairs(plan.lines) do
     for _, statement in ipairs(one.locals or {}) do n = n + #statement.names end
-    if one.entry.background then n = n + 1 end
+    if one.entry.kind == "task" then n = n + 1 end
   end
   return n
 end
@@ -362,7 +375,7 @@ local function waits_before(plan, index)
     local ended = one.entry.ended
     if one.task and not one.waited and ended and ended <= began then
       one.waited = true
-      out[#out + 1] = one.task .. ":wait()\n"
+      out[#out + 1] = (one.entry.ok and valued(plan, one, one.task .. ":wait()") or one.task .. ":wait()") .. "\n"
     end
   end
   return table.concat(out)
@@ -381,6 +394,12 @@ end
 local function new_plan(session)
   local plan = { session = session, lines = {}, uses = {}, results = {}, count = 0, skipped = 0 }
   local names = candidates()
+  local script = session.script_text
+  if script then -- without its first line, if that is one of a shell
+    local entry = { text = script:gsub("^#[^\n]*", "", 1), kind = "lua", ok = true, number = 0, began = 0, values = 0 }
+    plan.lines[1] = study(entry, names)
+    plan.lines[1].index = 1
+  end
   for _, entry in ipairs(session.entries) do
     if entry.kind == "lua" or entry.kind == "task" then
       local one = study(entry, names)

@@ -216,6 +216,7 @@ end
 
 --- Runs a whole script in the session; its top-level names stay. -> outcome
 function Session:run_script(text, chunkname, ...)
+  self.script_text = text -- for :save
   task.set_local("perigee.session", self)
   local f, study = locals.compile((text:gsub("^#", "--#", 1)), chunkname, self.env, self.locals)
   if not f then return syntax_error(self, study) end
@@ -263,6 +264,7 @@ function Session:accompany(one, entry, outcome)
     entry.ended, entry.seconds = core.now(), core.now() - entry.began
     entry.ok, entry.error = err == nil and result ~= nil and result.ok, result and result.error or err
     entry.cancelled = errors.is(err, "cancelled") or nil
+    entry.values = result and result.values and result.values.n
   end
   local failure = result and result.error or err
   if failure and not errors.is(err, "cancelled") then self.failed = { error = failure } end

@@ -74,16 +74,18 @@ local function run_line(session, line)
   if type(line) == "string" then
     local outcome = session:eval(line)
     assert(outcome.ok or line:find "fails", outcome.text)
+    local entry = session.entries[#session.entries]
+    if outcome.kind == "task" then helper.eventually(function() return entry.ended ~= nil end, 20) end
     return
   end
-  local finished = task.queue(1)
+  local finished, before = task.queue(1), #session.entries
   local running = task.detach(function()
     local guard <close> = setmetatable({}, { __close = function() finished:put(true) end }) -- luacheck: ignore 211
     session:eval(line.stop)
   end)
   helper.eventually(function()
     local entry = session.entries[#session.entries]
-    return entry and entry.text == line.stop and (line.early or (entry.touched or 0) >= (line.touched or 1))
+    return #session.entries > before and (line.early or (entry.touched or 0) >= (line.touched or 1))
   end, 20)
   -- the answer has come once another call has gone the same way
   if not line.early then task.sleep(0.05) end
@@ -97,7 +99,7 @@ local function run_session(here, lines, options)
   for _, line in ipairs(lines) do run_line(session, line) end
   helper.eventually(function()
     for _, entry in ipairs(session.entries) do
-      if entry.background and not entry.cancelled and not entry.ended then return false end
+      if entry.kind == "task" and not entry.ended then return false end
     end
     return true
   end, 20)
@@ -137,6 +139,74 @@ setup(function()
   file:write(("0123456789"):rep(500))
   file:close()
 end)
+
+-- ---- sessions at random --------------------------------------------------------------------------------------------
+
+-- A generator of whole numbers that is the same on every run.
+local function new_draw(seed)
+  local state = seed * 2654435761 % 2147483647
+  return function(n)
+    state = state * 48271 % 2147483647
+    return state % n + 1
+  end
+end
+
+-- What a line can be; world: what the lines so far have left: names of locals, of ids, whether `_` is an id.
+local KINDS <const> = {
+  function(world, draw) -- a local, of a number
+    local name = "n" .. draw(5)
+    world.numbers[#world.numbers + 1] = name
+    return ("local %s%s = %d"):format(name, draw(3) == 1 and " <const>" or "", draw(8))
+  end,
+  function(world, draw) -- a value that is looked at
+    return ("%s + %d"):format(world.numbers[draw(#world.numbers)], draw(9)), function() world.last = "number" end
+  end,
+  function(world, draw) -- a job whose id is the value
+    return "sxwl:create_job " .. job(world.numbers[draw(#world.numbers)]), function() world.last = "id" end
+  end,
+  function(world, draw) -- a job whose id gets a name
+    local name = "id" .. draw(4)
+    world.ids[#world.ids + 1] = name
+    return ("%s%s = sxwl:create_job %s"):format(draw(2) == 1 and "local " or "", name, job(draw(8)))
+  end,
+  function(world, draw)
+    if world.last ~= "id" then return nil end
+    return draw(2) == 1 and "sxwl:stop_job(_)" or "local kept = _1 sxwl:stop_job(kept)"
+  end,
+  function(world)
+    if world.last ~= "number" then return nil end
+    return "sxwl:create_job " .. job "_", function() world.last = "id" end
+  end,
+  function(world, draw) return #world.ids > 0 and ("sxwl:stop_job(%s)"):format(world.ids[draw(#world.ids)]) or nil end,
+  function(world, draw) -- fails after it has done something, and leaves a local
+    local name = "id" .. draw(4)
+    world.ids[#world.ids + 1] = name
+    return ("local %s = sxwl:create_job %s error 'fails'"):format(name, job(draw(8)))
+  end,
+  function(_, draw) return ("sxwl:create_job { gpuNumber = %d, fails = true }"):format(draw(8)) end,
+  function() return "for i = 1, 2 do -- fails" end,
+  function(_, draw) -- a task, which has ended before the next line
+    return ("sxwl:create_job %s &"):format(job(draw(8)))
+  end,
+  function(_, draw) return ("do task.sleep(0) sxwl:create_job %s error 'fails' end &"):format(job(draw(8))) end,
+  function() return { stop = "task.sleep(60)", early = true } end,
+  function(world, draw) -- a block of several lines that uses a local
+    return ("do\n  local here = %s\n  sxwl:create_job %s\nend"):format(world.numbers[draw(#world.numbers)], job "here")
+  end,
+}
+
+local function random_session(seed)
+  local draw, lines, world = new_draw(seed), { "local n0 = 2" }, { numbers = { "n0" }, ids = {} }
+  while #lines < 16 do
+    local line, after = KINDS[draw(#KINDS)](world, draw)
+    lines[#lines + 1] = line
+    if after then after() end
+  end
+  if seed % 4 == 0 then
+    table.insert(lines, draw(#lines - 1) + 1, { stop = "sxwl:create_job " .. job(7) .. " task.sleep(60) sxwl:create_job " .. job(8) })
+  end
+  return lines
+end
 
 describe("a saved session", function()
   it("has each line as it was typed, and requires what the lines use", function()
@@ -203,6 +273,29 @@ describe("a saved session", function()
       "deai:estimate { model = 'LSTM', jobName = 'n2', x_train = _ }" }
     assert.truthy(#done >= 5)
   end)
+
+  it("runs tasks as tasks, and waits for one where it had ended", function()
+    local text, done = check { "id = sxwl:create_job " .. job(1) .. " &", "sxwl:stop_job(id)",
+      "do sxwl:create_job " .. job(2) .. " error 'fails' end &", "x = 1" }
+    assert.equal(3, #done)
+    assert.truthy(text:find("task1:wait()\nsxwl:stop_job(id)", 1, true), text)
+    assert.truthy(text:find("local task2 = task.spawn(pcall, function()", 1, true), text)
+  end)
+
+  it("begins with the script that the session began with", function()
+    local here <close> = local_world.open { seed = 5 }
+    local session = session_on(here)
+    session:run_script("#!/usr/bin/env perigee\nlocal base = 3\nfunction double(n) return n * 2 end\nreturn base", "@plan.lua")
+    session:eval("sxwl:create_job " .. job "double(base)")
+    local second <close> = local_world.open { seed = 5 }
+    run_script(second, save.text(session))
+    assert.same(deeds(here), deeds(second))
+    assert.equal(1, #deeds(second))
+  end)
+
+  for seed = 1, 12 do
+    it(("does what the session has done, number %d of many at random"):format(seed), function() check(random_session(seed)) end)
+  end
 
   it("holds more locals than a function of Lua takes", function()
     local lines = {}
