@@ -2,8 +2,9 @@
 --
 --   perigee run --quiet prompt.lua PROGRAM PAIRS
 --
--- Both get a terminal of their own from the same parent, in turns, so that both see the same disturbance. Prints a line
--- of medians. The first pair, which reads the programs from the disk, does not count.
+-- Both get a terminal of their own from the same parent, in turns, so that both see the same disturbance; on core 1,
+-- since what goes on behind the prompt must not keep the parent from seeing it. Prints a line of medians: of the times, and
+-- of the ratio in each pair. The first pair, which reads the programs from the disk, does not count.
 local core = require "perigee.core.task"
 local proc = require "perigee.core.proc"
 
@@ -26,9 +27,10 @@ local function median(list)
   return #list % 2 == 1 and list[middle + 1] or (list[middle] + list[middle + 1]) / 2
 end
 
-local prompts, curls = {}, {}
+local prompts, curls, ratios = {}, {}, {}
 for i = 0, pairs_wanted do
-  prompts[i] = seconds_of({ program, "repl" }, "perigee> ")
-  curls[i] = seconds_of { "curl", "-V" }
+  prompts[i] = seconds_of({ "taskset", "-c", "1", program, "repl", "--state", ":memory:" }, "perigee> ")
+  curls[i] = seconds_of { "taskset", "-c", "1", "curl", "-V" }
+  ratios[i] = prompts[i] / curls[i]
 end
-print(("perigee repl %.0f µs, curl -V %.0f µs"):format(median(prompts) * 1e6, median(curls) * 1e6))
+print(("perigee repl %.0f µs, curl -V %.0f µs, ratio %.2f"):format(median(prompts) * 1e6, median(curls) * 1e6, median(ratios)))
