@@ -88,6 +88,7 @@ local space_methods = {}
 local space_class = { __index = space_methods, __name = "perigee.store.space" }
 
 local function check_space(where, self)
+  require("perigee.world").check "perigee.store as it was kept"
   if getmetatable(self) ~= space_class then errors.invalid(where .. ": call it as space" .. where:gsub("^store%.", ":")) end
   return self.space
 end

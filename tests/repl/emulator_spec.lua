@@ -76,6 +76,7 @@ describe(":emulator", function()
       { "kept = sxwl", ":emulator on", "kept:create_job " .. JOB },
       { "kept = sxwl", ":emulator on", "kept:jobs():all()" },
       { "kept = jobs", ":emulator on", "kept.submit { name = 'x', service = 'sxwl', max_cost = '50 CNY', spec = " .. JOB .. " }" },
+      { "kept = store", ":emulator on", "kept.set('colour', 'red')" },
       { "kept = require 'perigee.sxwl'", ":emulator on", "kept.client():jobs():all()" },
       { ":emulator on", "kept = sxwl", ":emulator off", "kept:create_job " .. JOB },
       { "kept = budget.new { total = '100 CNY' }", ":emulator on", "sxwl:create_job " .. JOB:gsub("}$", ", budget = kept }") },
