@@ -155,6 +155,10 @@ typedef void (*task_done_fn)(void *ctx, lua_State *L, bool ok, int results, cons
 /* Cancels every task of the VM; each gets grace_ms for its clean-up, then is ended. */
 void vm_stop(struct vm *vm, const char *reason, uint64_t grace_ms);
 
+/* Ends every task without asking it: no Lua of the VM runs any more, not even <close> variables.  For a VM
+ * that was told to stop and has no memory, or no mind, to do so. */
+void vm_condemn(struct vm *vm);
+
 /* Counts a thing of the VM that may wake tasks by itself though no task waits on it now (a listening
  * server, an attached console): while the count is above 0 the VM is not deadlocked. */
 void vm_source_add(struct vm *vm, int change);

@@ -11,7 +11,6 @@
 #include "host/luax.h"
 #include "host/mem.h"
 #include "host/task_internal.h"
-#include "host/vm.h"
 
 /* How long a task may go on catching refusals after its grace. */
 enum { LAST_CALL_MS = 500 };

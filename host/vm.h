@@ -73,10 +73,6 @@ void vm_set_memory_cap(struct vm *vm, size_t bytes);
 /* The longest a task may run without waiting, from now on; 0 = 10 s. */
 void vm_set_step_limit(struct vm *vm, uint64_t limit_ms);
 
-/* Ends every task without asking it: no Lua of the VM runs any more, not even <close> variables.  For a VM
- * that was told to stop and has no memory, or no mind, to do so. */
-void vm_condemn(struct vm *vm);
-
 /* Adds to the account (negative: gives back) what C code holds on behalf of a script.  False if the cap
  * does not allow it: nothing was added. */
 bool vm_account(struct vm *vm, ptrdiff_t bytes);
