@@ -55,13 +55,16 @@ static bool ends_in_paste(const struct editor_keys *keys)
     return false;
 }
 
-/* Takes what the terminal has. */
+/* Takes what the terminal has.  What is beyond the cap is lost: left in the terminal it would wake the loop
+ * again and again, and keep Ctrl-C behind it. */
 static void read_terminal(struct editor *ed)
 {
     struct editor_keys *keys = ends_in_paste(&ed->typed) ? &ed->typed : keys_of(ed);
-    while (keys->bytes.len < TYPED_CAP) {
+    for (;;) {
+        bool full = keys->bytes.len >= TYPED_CAP;
         ssize_t n = read(ed->fd, buf_reserve(&keys->bytes, READ_SIZE), READ_SIZE);
         if (n > 0) {
+            if (full) return;
             buf_commit(&keys->bytes, (size_t)n);
         } else if (n == 0 || (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK)) {
             ed->gone = true;
@@ -504,11 +507,11 @@ static int take_terminal(struct editor *ed, struct err *err)
     ed->fd = open_terminal();
     if (ed->fd >= 0 && term_modes_take(ed->fd) == 0) {
         if (line_open(ed->fd, &line_events, ed, err) == 0) return 0;
-        term_modes_close();
     } else {
         err_set(err, ERR_UNAVAILABLE, "the terminal cannot be used: %s", strerror(errno));
         err_set_code(err, "no_terminal");
     }
+    term_modes_close();
     if (ed->fd >= 0) close(ed->fd);
     return -1;
 }

@@ -5,6 +5,7 @@
  */
 #include "host/editor_line.h"
 
+#include <fcntl.h>
 #include <histedit.h>
 #include <stdio.h>
 #include <string.h>
@@ -138,11 +139,14 @@ int line_open(int fd, const struct line_events *events, void *ctx, struct err *e
     HistEvent event;
     line.events = events;
     line.ctx = ctx;
-    line.in = fdopen(dup(fd), "r");
+    line.in = fdopen(fcntl(fd, F_DUPFD_CLOEXEC, 0), "r"); /* not for children */
     line.out = fopencookie(NULL, "w", (cookie_io_functions_t){.write = on_write});
-    line.el = el_init_fd("perigee", line.in, line.out, line.out, fd, fd, fd);
-    line.history = history_init();
-    if (line.el == NULL || line.history == NULL) {
+    line.el = line.in ? el_init_fd("perigee", line.in, line.out, line.out, fd, fd, fd) : NULL;
+    line.history = line.el ? history_init() : NULL;
+    if (line.history == NULL) {
+        if (line.el) el_end(line.el);
+        if (line.in) fclose(line.in);
+        fclose(line.out);
         err_set(err, ERR_UNAVAILABLE, "lines cannot be edited: libedit does not start");
         return err_set_code(err, "no_library");
     }

@@ -7,6 +7,8 @@
 #include "host/editor_line.h"
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -182,9 +184,14 @@ static void on_line(char *text)
 int line_open(int fd, const struct line_events *events, void *ctx, struct err *err)
 {
     if (load(err) != 0) return -1;
+    FILE *terminal = fdopen(fcntl(fd, F_DUPFD_CLOEXEC, 0), "r"); /* not for children */
+    if (terminal == NULL) {
+        err_set(err, ERR_UNAVAILABLE, "lines cannot be edited: %s", strerror(errno));
+        return err_set_code(err, "no_library");
+    }
     line.events = events;
     line.ctx = ctx;
-    *lib.rl_instream = fdopen(dup(fd), "r");
+    *lib.rl_instream = terminal;
     *lib.rl_outstream = fopencookie(NULL, "w", (cookie_io_functions_t){.write = on_write});
     *lib.rl_readline_name = "perigee";
     *lib.rl_getc_function = on_getc;

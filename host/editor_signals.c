@@ -34,6 +34,7 @@ static void come_back(struct editor *ed)
 {
     ed->away = !term_modes_mine(ed->fd) || term_modes_take(ed->fd) != 0;
     if (ed->away) {
+        uv_poll_stop(&ed->poll); /* what is typed is for others; to read it would stop the process again */
         uv_timer_start(&ed->back, on_back_cb, BACK_MS, 0);
         return;
     }

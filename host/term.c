@@ -42,7 +42,7 @@ struct term {
 };
 
 static atomic_bool blocked;
-static atomic_bool region_on_screen;
+static atomic_int region_fd; /* where something unfinished stands at the bottom; 0: nowhere */
 
 /* ---- descriptors -------------------------------------------------------------------------------------- */
 
@@ -82,7 +82,8 @@ void term_leave(void)
 {
     static const char reset[] = "\x1b[0m\r\n";
     term_modes_restore();
-    if (atomic_load(&region_on_screen) && write(STDERR_FILENO, reset, sizeof reset - 1) < 0) return;
+    int fd = atomic_load(&region_fd);
+    if (fd > 0 && write(fd, reset, sizeof reset - 1) < 0) return;
 }
 
 /* ---- set-up ------------------------------------------------------------------------------------------- */
@@ -155,7 +156,8 @@ size_t term_columns(const struct term *term)
     const char *wanted = getenv("COLUMNS");
     unsigned long columns = wanted ? strtoul(wanted, NULL, 10) : 0;
     struct winsize size = {0};
-    if (columns == 0 && ioctl(term->streams[TERM_ERR].fd, TIOCGWINSZ, &size) == 0) columns = size.ws_col;
+    for (int i = TERM_ERR; columns == 0 && i >= TERM_OUT; i--)
+        if (ioctl(term->streams[i].fd, TIOCGWINSZ, &size) == 0) columns = size.ws_col;
     if (columns == 0) columns = DEFAULT_COLUMNS;
     if (columns < LEAST_COLUMNS) return LEAST_COLUMNS;
     return columns > MOST_COLUMNS ? MOST_COLUMNS : (size_t)columns;
@@ -200,9 +202,15 @@ static size_t rows_of(const struct buf *lines, size_t columns)
     return rows;
 }
 
+/* Where the region and the prompt are drawn: either stream, if it is the terminal. */
+static enum term_stream bottom(const struct term *term)
+{
+    return term->cursor ? TERM_ERR : TERM_OUT;
+}
+
 static void note_region(const struct term *term)
 {
-    atomic_store(&region_on_screen, term->drawn || term->prompted);
+    atomic_store(&region_fd, term->drawn || term->prompted ? term->streams[bottom(term)].fd : 0);
 }
 
 /* Appends what clears the end of the screen; the cursor is then where the partial line began. */
@@ -245,12 +253,6 @@ static void flush(struct term *term, enum term_stream stream, struct buf *out)
 {
     if (out->len > 0) write_all(&term->streams[stream], out->data, out->len);
     buf_clear(out);
-}
-
-/* Where the region and the prompt are drawn: either stream, if it is the terminal. */
-static enum term_stream bottom(const struct term *term)
-{
-    return term->cursor ? TERM_ERR : TERM_OUT;
 }
 
 static void wake_prompt(struct term *term)

@@ -36,6 +36,32 @@ describe_screen("the terminal", function()
     s:wait_for "the end"
     is_sane(s)
   end)
+
+  it("is left to others while the process goes on in the background", function()
+    local s <close> = shell()
+    s:type(spawn.program .. " run " .. SHELL .. "\n")
+    s:wait_for "\n> *\n$"
+    s:type "!kill 'STOP'\n"
+    s:wait_for "Stopped"
+    s:type "bg\n"
+    s:wait_for "run [^\n]* &"
+    s:type "clear; jobs; echo looked\n"
+    assert.match("^%[1%]%+  Running", s:wait_for "(%[1%].-)\nlooked")
+    s:type "fg\n"
+    s:wait_for "\n> *\n$"
+    s:type "back\n"
+    s:wait_for 'got "back"'
+  end)
+
+  it("is put in order, and a redirected standard error gets nothing of that", function()
+    local s <close> = shell()
+    s:type("ulimit -c 0; { " .. spawn.program .. " run " .. SHELL .. "; } 2>err; echo ended with $?\n")
+    s:wait_for "\n> *\n$"
+    s:type "!kill 'QUIT'\n"
+    s:wait_for("\nended with 131\n", { seconds = 40 })
+    s:type "clear; grep -c $'\\e' err; rm err\n"
+    s:wait_for "\n?0\n"
+  end)
 end)
 
 describe("where lines cannot be edited", function()
