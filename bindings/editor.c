@@ -3,11 +3,13 @@
  *   open() -> editor        takes the terminal; raises `unavailable` (code no_terminal, busy or no_library)
  *
  *   ed:read{prompt=, initial=, hidden=} -> text, or nil and "eof" or "interrupt"; waits, one at a time
- *   ed:ask{prompt=} -> text or nil           a question; comes before the line being typed; several queue up
- *   ed:interrupt() -> boolean                Ctrl-C: ends the question or line on the screen; true if there
- * was one ed:next_completion() -> {number=, text=, point=}   waits for Tab; point: bytes before the cursor
- *   ed:complete(number, {from=, candidates={{text=, display=}, …}})   for bytes from..point; see
- * host/editor.h ed:set_history(list) ed:add_history(text) ed:clear() ed:columns() ed:close()
+ *   ed:ask{prompt=, hidden=} -> text or nil  a question; before the line being typed; several queue up
+ *   ed:interrupt() -> boolean                Ctrl-C: ends what is on the screen; true if there was one
+ *   ed:next_completion() -> {number=, text=, point=}
+ *                                            waits for Tab; point: bytes before the cursor
+ *   ed:complete(number, {from=, candidates={{text=, display=}, …}})
+ *                                            for the bytes from..point; see host/editor.h
+ *   ed:set_history(list)  ed:add_history(text)  ed:clear()  ed:columns()  ed:close()
  */
 #include "bindings/modules.h"
 
@@ -187,7 +189,7 @@ static int l_next_completion(lua_State *L)
     return op_park(L, &op->op);
 }
 
-/* The strings stay alive in the table at index 3 of the stack. */
+/* The strings stay alive in the table at index 4 of the stack. */
 static size_t read_candidates(lua_State *L, struct editor_candidate *candidates, size_t count)
 {
     size_t n = 0;

@@ -2,8 +2,7 @@
  *
  *   read(path) -> lines                 text of whole lines, "" if there is no file
  *   append(path, lines)                 makes the file, but no folder
- *   rewrite(path, most, drop)           keeps the last `most` lines that are not among those of the text
- * `drop`
+ *   rewrite(path, most, drop)           keeps the last `most` lines that are not among those of `drop`
  *
  * All raise `unavailable`, code "unsafe" for what lies there and is no file of ours alone, "locked", "ENOENT"
  * or "system". At once, without waiting.  What a line means is the business of scripts/lib/repl_history.lua.

@@ -3,8 +3,9 @@
  *   request(method, url, options, body, media_type) -> reply     one wait, from the first byte to the last
  *   open(…the same…) -> handle                                   for progress: several waits on one exchange
  *   handle:step() -> reply | false, sent, send_total, received, receive_total
- *   stream(…the same…) -> handle                                 a reply without end: handle:read() waits for
- * the next bytes -> bytes, status; nil, reply at its end counts() -> {active=, queued=, lookups=, …}
+ *   stream(…the same…) -> handle                                 a reply without end
+ *   handle:read() -> bytes, status; nil, reply at its end        waits for the next bytes
+ *   counts() -> {active=, queued=, lookups=, …}
  *
  * A reply is a table {status, body, url, elapsed, version, raw_headers, size}; scripts/lib/http.lua gives it
  * its methods, builds bodies, and holds the defaults that are policy; arguments are read in http_request.c.

@@ -2,9 +2,11 @@
  *
  *   write(level, event, fields)  fields: a list key, value, key, value … of strings, numbers, booleans
  *   enabled(level)               whether such a line would be written
- *   tap(level, most) -> tap      the lines as they are written: tap:next() waits for some -> {line, …}, how
- * many were lost since the last call because more than `most` waited; tap:close() set_level(name),
- * set_format("text"|"json"), set_run(id), open_file(path) level() -> name              of what is shown
+ *   tap(level, most) -> tap      the lines as they are written
+ *   tap:next() -> {line, …}, n   waits for some; n were lost since, because more than `most` waited
+ *   tap:close()
+ *   set_level(name), set_format("text"|"json"), set_run(id), open_file(path)
+ *   level() -> name              of what is shown
  *   keep(level, lines)           keeps the last lines in a ring; 0: none
  *   kept(from, most) -> lines, last
  *                                the last `most` of those kept from that number on, each {number=, level=,
@@ -127,6 +129,7 @@ static int l_kept(lua_State *L)
 {
     lua_Integer from = luaL_optinteger(L, 1, 1), most = luaL_optinteger(L, 2, KEPT_MOST), n = 0;
     lua_Integer last = (lua_Integer)log_kept_count();
+    luaL_argcheck(L, most >= 1 && most <= KEPT_MOST, 2, "out of range");
     lua_newtable(L);
     if (from < last - most + 1) from = last - most + 1;
     for (lua_Integer i = from < 1 ? 1 : from; i <= last; i++) {
@@ -226,7 +229,9 @@ static int next_finish(lua_State *L, struct op *op)
     return 2;
 }
 
-static const struct op_type next_type = {.name = "log.tap", .abort = next_abort, .finish = next_finish};
+/* Timed: lines come from within, so a virtual clock need not wait for one. */
+static const struct op_type next_type = {
+    .name = "log.tap", .timed = true, .abort = next_abort, .finish = next_finish};
 
 static int l_tap_next(lua_State *L)
 {

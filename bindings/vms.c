@@ -2,8 +2,9 @@
  *
  *   start(options) -> vm    options: name, module (its main(channel, args) is the first task), args (plain
  *                           data), memory (bytes), step (seconds without waiting), capacity (of the channel),
- * message (most bytes of one message that it sends), modules (a list of names: a closed VM that has no C
- * modules but these; host/vm.h) slice (processor seconds at each turn of the loop), tasks (most at once)
+ *                           message (most bytes of one that it sends), slice (processor seconds at each
+ *                           turn of the loop), tasks (most at once), modules (a list of names: a closed VM,
+ *                           which has no C modules but these; host/vm.h)
  *   vm:channel()            this side's end of its channel
  *   vm:stop(reason, grace)  cancels its tasks; after grace seconds (default 5) they are ended
  *   vm:kill(reason)         ends its tasks without asking them: no Lua of it runs any more
