@@ -17,7 +17,7 @@
 #include "host/term_modes.h"
 #include "host/text.h"
 
-enum { TYPED_CAP = 4 * 1024 * 1024, READ_SIZE = 4096, KEY_WAIT_MS = 1000, HOLD_MS = 300 };
+enum { TYPED_CAP = 4 * 1024 * 1024, READ_SIZE = 4096, KEY_WAIT_MS = 1000, PAUSE_MS = 1000, HOLD_MS = 300 };
 
 static const char paste_end[] = "\x1b[201~";
 
@@ -66,6 +66,7 @@ static void read_terminal(struct editor *ed)
         if (n > 0) {
             if (full) return;
             buf_commit(&keys->bytes, (size_t)n);
+            ed->last_key = uv_now(ed->poll.loop);
         } else if (n == 0 || (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK)) {
             ed->gone = true;
             return;
@@ -199,11 +200,25 @@ static void set_aside(struct editor *ed)
     ed->active = NULL;
 }
 
+static void on_pause_cb(uv_timer_t *timer);
+
+/* A question that comes while somebody types a line waits until they pause: what they were about to type is
+ * no answer to it. */
+static bool must_wait(struct editor *ed, struct editor_read *question)
+{
+    uint64_t idle = uv_now(ed->pause.loop) - ed->last_key;
+    if (question == ed->active || idle >= PAUSE_MS || (ed->line == NULL && !question->waited)) return false;
+    question->waited = true;
+    uv_timer_start(&ed->pause, on_pause_cb, PAUSE_MS - idle, 0);
+    return true;
+}
+
 static void take_turns(struct editor *ed)
 {
     if (ed->gone || ed->pasting) return; /* the rest of a paste must answer no question */
     struct list_node *first = list_empty(&ed->questions) ? NULL : ed->questions.next;
     struct editor_read *next = first ? LIST_ENTRY(first, struct editor_read, node) : ed->line;
+    if (first && must_wait(ed, next)) next = ed->line;
     if (next == NULL || next == ed->active || (ed->active && ed->active->question)) return;
     if (ed->active) set_aside(ed);
     start(ed, next);
@@ -375,6 +390,18 @@ void editor_release(struct editor *ed)
     feed(ed);
 }
 
+static void on_pause_cb(uv_timer_t *timer)
+{
+    struct editor *ed = timer->data;
+    if (ed->away) {
+        uv_timer_start(timer, on_pause_cb, PAUSE_MS, 0);
+        return;
+    }
+    read_terminal(ed);
+    feed(ed);
+    take_turns(ed);
+}
+
 static void on_poll_cb(uv_poll_t *handle, int status, int events)
 {
     struct editor *ed = handle->data;
@@ -397,6 +424,7 @@ void editor_listen(struct editor *ed)
 
 void editor_begin(struct editor *ed, struct editor_read *read)
 {
+    read->waited = false;
     if (read->question)
         list_append(&ed->questions, &read->node);
     else
@@ -536,8 +564,9 @@ struct editor *editor_open(struct loop *loop, struct term *term, const struct ed
     uv_prepare_init(uv, &ed->prepare);
     uv_timer_init(uv, &ed->back);
     uv_timer_init(uv, &ed->hold);
-    ed->poll.data = ed->prepare.data = ed->back.data = ed->hold.data = ed;
-    ed->handles = 4;
+    uv_timer_init(uv, &ed->pause);
+    ed->poll.data = ed->prepare.data = ed->back.data = ed->hold.data = ed->pause.data = ed;
+    ed->handles = 5;
     editor_listen(ed);
     editor_signals_start(ed, uv);
     open_editor = ed;
@@ -567,4 +596,5 @@ void editor_close(struct editor *ed)
     uv_close((uv_handle_t *)&ed->prepare, on_close_cb);
     uv_close((uv_handle_t *)&ed->back, on_close_cb);
     uv_close((uv_handle_t *)&ed->hold, on_close_cb);
+    uv_close((uv_handle_t *)&ed->pause, on_close_cb);
 }

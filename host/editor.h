@@ -3,8 +3,8 @@
  * Keys come as events of the loop; the line is drawn below all output by host/term, which hides it while
  * others write.  One editor for each process, since library and terminal are one.  While nothing is read,
  * what is typed is kept for the next line.  A question takes the terminal from the line that is being
- * typed and gives it back; only keys that came after it was shown answer it.
- * Loop thread only.  No Lua here; the library is behind host/editor_line.h.
+ * typed, once nobody has pressed a key for a second, and gives it back; only keys that came after it was
+ * shown answer it. Loop thread only.  No Lua here; the library is behind host/editor_line.h.
  */
 #ifndef PERIGEE_EDITOR_H
 #define PERIGEE_EDITOR_H
@@ -35,6 +35,7 @@ struct editor_read {
     size_t point;      /* the cursor's byte in text */
     bool hidden;       /* what is typed is not shown */
     bool question;     /* comes before the line that is being read */
+    bool waited;       /* the editor's own: a question that somebody typed at */
     enum editor_end end;
     /* It has ended.  May begin the next read, must not close the editor. */
     void (*done)(struct editor_read *read);

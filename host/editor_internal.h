@@ -34,6 +34,8 @@ struct editor {
     uv_prepare_t prepare; /* draws the prompt again before the loop waits */
     uv_timer_t back;      /* while others have the terminal: looks whether it is ours again */
     uv_timer_t hold;      /* bounds `held` */
+    uv_timer_t pause;     /* a question waits until nobody types */
+    uint64_t last_key;    /* when one came, in the loop's milliseconds */
     uv_signal_t signals[EDITOR_SIGNALS];
     int handles; /* open ones */
     int rows, columns;

@@ -89,6 +89,7 @@ static void on_signal_cb(uv_signal_t *handle, int signum)
         buf_clear(&program.question.prompt);
         buf_puts(&program.question.prompt, "Sure? ");
         editor_begin(program.editor, &program.question);
+        say("asked", "");
     }
 }
 
@@ -243,6 +244,16 @@ static void test_questions(void)
     CHECK(expect(&p, "abc"));
     type(&p, "X\r");
     CHECK(expect(&p, "line <abXc>"));
+    /* it waits for who is typing */
+    type(&p, "t = ");
+    CHECK(expect(&p, "t = "));
+    kill(p.pid, SIGUSR2);
+    CHECK(expect(&p, "asked"));
+    type(&p, "yes\r");
+    CHECK(expect(&p, "line <t = yes>"));
+    CHECK(expect(&p, "Sure? "));
+    type(&p, "no\r");
+    CHECK(expect(&p, "answer <no>"));
     /* a question within a paste waits for its end */
     type(&p, "\x1b[200~first\ryes\r");
     kill(p.pid, SIGUSR2);
