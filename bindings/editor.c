@@ -271,11 +271,13 @@ static int l_close(lua_State *L)
 static int l_open(lua_State *L)
 {
     static const struct editor_events events = {.tab = on_tab};
-    static const char *const fields[] = {NULL};
+    static const char *const fields[] = {"first_prompt", NULL};
     struct err err;
     luax_check_options(L, 1, "editor.open", fields);
+    const char *first_prompt = luax_opt_string(L, 1, "editor.open", "first_prompt", NULL, NULL);
     struct holder *holder = luax_new(L, editor_class, sizeof *holder);
-    holder->editor = editor_open(sched_loop(vm_sched(vm_of(L))), term_process(), &events, holder, &err);
+    holder->editor =
+        editor_open(sched_loop(vm_sched(vm_of(L))), term_process(), &events, holder, first_prompt, &err);
     if (holder->editor == NULL) luax_raise_err(L, &err);
     return 1;
 }

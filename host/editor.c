@@ -530,10 +530,21 @@ static int check_terminal(struct err *err)
     return 0;
 }
 
-static int take_terminal(struct editor *ed, struct err *err)
+/* The cursor goes back to the left: the read that follows writes the same over it. */
+static void announce(int fd, const char *prompt)
+{
+    struct buf out = {0};
+    text_escape(&out, prompt, strlen(prompt), true);
+    buf_putc(&out, '\r');
+    if (write(fd, out.data, out.len) < 0) buf_clear(&out); /* then it comes later */
+    buf_deinit(&out);
+}
+
+static int take_terminal(struct editor *ed, const char *first_prompt, struct err *err)
 {
     ed->fd = open_terminal();
     if (ed->fd >= 0 && term_modes_take(ed->fd) == 0) {
+        if (first_prompt) announce(ed->fd, first_prompt);
         if (line_open(ed->fd, &line_events, ed, err) == 0) return 0;
     } else {
         err_set(err, ERR_UNAVAILABLE, "the terminal cannot be used: %s", strerror(errno));
@@ -545,11 +556,11 @@ static int take_terminal(struct editor *ed, struct err *err)
 }
 
 struct editor *editor_open(struct loop *loop, struct term *term, const struct editor_events *events,
-                           void *ctx, struct err *err)
+                           void *ctx, const char *first_prompt, struct err *err)
 {
     if (check_terminal(err) != 0) return NULL;
     struct editor *ed = mem_alloc(sizeof *ed);
-    if (take_terminal(ed, err) != 0) {
+    if (take_terminal(ed, first_prompt, err) != 0) {
         mem_free(ed);
         return NULL;
     }

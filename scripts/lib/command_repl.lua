@@ -61,6 +61,7 @@ function command.start(host)
     host = host,
     at_terminal = term.is_tty "stdin" and term.is_tty "out",
     banner = not term.is_quiet() and BANNER or nil,
+    at_once = not options.args[1] and not term.is_quiet(), -- behind the banner
     history = open_history(options),
   }
   if options.attach then return require("perigee.repl_attached").start(around) end

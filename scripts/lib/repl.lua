@@ -118,7 +118,7 @@ local function watch_interrupts(loop, next_interrupt)
       loop.spent = false
     else
       if loop.running then loop.running:cancel "interrupted" end
-      loop.reader:interrupt() -- also while something runs: what was typed ahead is dropped
+      if loop.reader then loop.reader:interrupt() end -- also while something runs: what was typed ahead is dropped
     end
   end
 end
@@ -134,19 +134,22 @@ local function load_ahead(loop)
   loop.backend:load_ahead()
 end
 
---- options: host (read_input, next_interrupt), history (function() -> a perigee.repl_history), banner. Returns when the prompt is left.
+--- options: host (read_input, next_interrupt), at_once (nothing is on the screen that the prompt must wait for),
+--- history (function() -> a perigee.repl_history), banner. Returns when the prompt is left.
 function repl.prompt(backend, options)
-  local reader = require("perigee.repl_reader").open(options.host.read_input)
-  local loop = { backend = backend, reader = reader, text = "" }
+  local loop = { backend = backend, text = "" }
   local scope <close> = setmetatable({}, { -- luacheck: ignore 211
     __close = function()
       for _, one in ipairs(loop) do one:cancel "the prompt is left" end
-      reader:close()
+      if loop.reader then loop.reader:close() end
     end,
   })
-  backend:set_reader(reader)
-  if options.banner then term.write("out", options.banner) end
   loop[1] = core.detach(watch_interrupts, loop, options.host.next_interrupt)
+  core.sleep(0) -- from its first wait on Ctrl-C is the prompt's
+  if options.banner then term.write("out", options.banner) end
+  local reader = require("perigee.repl_reader").open(options.host.read_input, options.at_once and painted(backend:prompt()) or nil)
+  loop.reader = reader
+  backend:set_reader(reader)
   if reader.serve_completions then
     loop[2] = core.detach(watch_completions, loop)
     reader:use_history(options.history)

@@ -40,8 +40,8 @@ end
 function Editor:close() self.editor:close() end
 
 -- The line editor, or nil where this terminal has none.
-local function open_editor()
-  local ok, editor = pcall(require("perigee.core.editor").open, {})
+local function open_editor(first_prompt)
+  local ok, editor = pcall(require("perigee.core.editor").open, { first_prompt = first_prompt })
   if ok then return setmetatable({ editor = editor }, Editor) end
   if errors.is(editor, "unavailable") and editor.code == "no_terminal" then return nil end
   error(editor, 0)
@@ -62,9 +62,10 @@ function Editor:serve_completions(complete, before)
   end
 end
 
---- The best there is for this terminal. read_input: host.read_input.
-function reader.open(read_input)
-  return open_editor() or require("perigee.repl_plain").open(read_input)
+--- The best there is for this terminal. read_input: host.read_input; first_prompt: what the first read begins with, if it
+--- may be shown before the editor is ready.
+function reader.open(read_input, first_prompt)
+  return open_editor(first_prompt) or require("perigee.repl_plain").open(read_input)
 end
 
 return reader

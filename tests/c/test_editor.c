@@ -104,9 +104,9 @@ static int run(void)
     static const int signals[] = {SIGUSR1, SIGUSR2};
     struct err err;
     program.loop = loop_new();
-    program.editor = editor_open(program.loop, term_process(), &events, NULL, &err);
+    program.editor = editor_open(program.loop, term_process(), &events, NULL, NULL, &err);
     if (program.editor == NULL) return 2;
-    if (editor_open(program.loop, term_process(), &events, NULL, &err) || strcmp(err.code, "busy") != 0)
+    if (editor_open(program.loop, term_process(), &events, NULL, NULL, &err) || strcmp(err.code, "busy") != 0)
         return 3;
     for (int i = 0; i < 2; i++) {
         uv_signal_init(loop_uv(program.loop), &program.signals[i]);
@@ -343,7 +343,7 @@ int main(void)
 {
     struct err err;
     unsetenv("TERM");
-    CHECK(editor_open(NULL, NULL, NULL, NULL, &err) == NULL);
+    CHECK(editor_open(NULL, NULL, NULL, NULL, NULL, &err) == NULL);
     CHECK_STR(err.code, "no_terminal");
     test_lines();
     test_questions();

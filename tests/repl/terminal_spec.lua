@@ -1,6 +1,7 @@
 -- terminal_spec.lua - the prompt at a real terminal: what is typed stays whole, whatever else goes on.
 local fs = require "perigee.fs"
 local helper = require "tests.helper"
+local proc = require "perigee.core.proc"
 local screen = require "tests.support.screen"
 local describe = screen.describe(describe, pending)
 
@@ -264,6 +265,16 @@ describe("Ctrl-D", function()
 end)
 
 describe("A terminal", function()
+  it("shows the prompt before the line editor is ready, and keeps what is typed meanwhile", function()
+    local inputrc = helper.tmpdir() .. "/inputrc"
+    -- the library waits until somebody has written its settings
+    assert.are.equal(0, proc.run({ args = { "mkfifo", inputrc }, timeout = 30 }).status)
+    local s <close> = prompt { env = { INPUTRC = inputrc, NO_COLOR = "1" } }
+    s:type "6 * 7\n"
+    assert.are.equal(0, proc.run({ args = { "sh", "-c", "echo '# nothing' >" .. inputrc }, timeout = 30 }).status)
+    s:wait_for "\nperigee> 6 %* 7\n42\nperigee>\n$"
+  end)
+
   it("is coloured unless NO_COLOR asks for none", function()
     local s <close> = prompt()
     s:type "{ a = 'text', 12 }\n"

@@ -58,11 +58,11 @@ end
 local Player = {}
 Player.__index = Player
 
---- Text that stands behind `at`, and where it ends; waits for it.
-local function await(self, what, plain, name)
+--- Waits for text behind `from`, or behind what has been seen. Where it ends.
+local function await(self, what, plain, name, from)
   self.screen:wait_for(function(text)
     text = "\n" .. text -- so that each line begins behind a line feed
-    local at = math.min(self.at, #text)
+    local at = math.min(from or self.at, #text)
     local _, last = text:find(what, at, plain)
     if last then self.found = last end
     return last ~= nil
@@ -89,7 +89,8 @@ end
 
 local function expect(self, line)
   if line == "…" then return end
-  local last = await(self, "\n" .. pattern_of(line) .. "%f[\n]", false, ("the line %q"):format(line))
+  local last = await(self, "\n" .. pattern_of(line) .. "%f[\n]", false, ("the line %q"):format(line),
+    self.any_order and 1 or nil)
   if not self.any_order then self.at = last end
 end
 
