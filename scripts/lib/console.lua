@@ -304,6 +304,7 @@ function Console:close(why)
   self.vm:stop("the console is closed", GRACE)
   for _, input in pairs(self.inputs) do input:cancel(why or "the console is closed") end
   for _, answered in pairs(self.questions) do answered:close() end
+  if self.keeper and self.keeper ~= task.current() then self.keeper:cancel "the console is closed" end
   self.filled:give()
   -- A stream that waits for its reader would wait for long.
   if self.stream and self.stream ~= task.current() and self.bytes > 0 then self.stream:cancel(why or "the console is closed") end
@@ -338,7 +339,7 @@ local function look_after(self)
       suspects[id] = lost and input or nil
     end
   end
-  self.looked_after = false
+  self.keeper = nil
 end
 
 --- Runs one input and waits for its end. -> result. Several may run at once.
@@ -350,10 +351,7 @@ function Console:eval(id, args)
   local input = task.spawn(self.link.call, self.link, "eval", { id = id, input = args.input, columns = args.columns,
     color = args.color, yes = args.yes }, { timeout = args.timeout })
   self.inputs[id], self.inputs_open = input, self.inputs_open + 1
-  if not self.looked_after then
-    self.looked_after = true
-    task.detach(look_after, self)
-  end
+  self.keeper = self.keeper or task.detach(look_after, self)
   local ended <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211
     self.inputs[id], self.inputs_open = nil, self.inputs_open - 1
   end })
