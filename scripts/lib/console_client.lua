@@ -29,20 +29,6 @@ local function unavailable(code, message, hint)
   error(errors.new { kind = "unavailable", code = code, message = message, hint = hint, outcome = "none" }, 0)
 end
 
--- The next line of the stream; nil at its end. Raises what broke it.
-local function next_line(self)
-  while true do
-    local line, rest = self.text:match "^([^\n]*)\n(.*)$"
-    if line then
-      self.text = rest
-      return line
-    end
-    local bytes, about = self.stream:read()
-    if not bytes then return nil, about end
-    self.status, self.text = about, self.text .. bytes
-  end
-end
-
 local function read_json(line)
   local ok, event = pcall(json.decode, line)
   return ok and type(event) == "table" and event or nil
@@ -50,9 +36,7 @@ end
 
 -- The first line says what was opened; a refusal is a document like every other answer.
 local function read_hello(self)
-  local line = next_line(self)
-  if not line then line, self.text = self.text, "" end
-  local first = read_json(line or "")
+  local first = read_json(self.lines:next() or "")
   if first and type(first.error) == "table" then error(errors.new(first.error), 0) end
   if not first or first.event ~= "hello" or first.schema_version ~= control.SCHEMA_VERSION then
     unavailable("control", "the daemon speaks another version of the control protocol, or has no consoles: use the perigee that it runs")
@@ -73,13 +57,14 @@ function client.open(options)
     unavailable("no_daemon", ("no daemon runs on %s"):format(directory),
       "Start one with `perigee daemon`, or name its directory with --state.")
   end
-  local self = setmetatable({ path = directory .. "/" .. control.SOCKET, options = options, text = "", inputs = 0, write = options.write },
+  local self = setmetatable({ path = directory .. "/" .. control.SOCKET, options = options, inputs = 0, write = options.write },
     Backend)
   local target = ("/console/events?mode=%s&columns=%d&color=%s"):format(options.write and "write" or "read", columns_of(options),
     options.color and "1" or "0")
   self.stream = core_http.stream("GET", "http://localhost" .. target, {
     unix_socket = self.path, timeout = FOR_EVER, first_byte_timeout = HELLO_SECONDS, stall_timeout = SILENCE, max_body = BACKLOG,
   })
+  self.lines = require("perigee.repl_plain").lines(function() return (self.stream:read()) end)
   local ok, hello = pcall(read_hello, self)
   if not ok then
     self.stream:close()
@@ -138,7 +123,7 @@ end
 function Backend:run_events()
   local scope <close> = task.scope {}
   while true do
-    local ok, line = pcall(next_line, self)
+    local ok, line = pcall(self.lines.next, self.lines)
     if not ok then
       if errors.is(line, "cancelled") then error(line, 0) end
       self.ended = "the daemon has ended, or cut the console off"
@@ -186,7 +171,7 @@ local function outcome_of(result)
     local ok, made = pcall(errors.new, err)
     err = ok and made or err
   end
-  return { kind = result.kind, ok = result.ok, text = result.text or "", error = err, incomplete = result.incomplete }
+  return { kind = result.kind, ok = result.ok, text = result.text or "", error = err }
 end
 
 --- Runs one input in the daemon. -> outcome { kind=, ok=, text=, error= }. Raises only when the calling task is cancelled,
