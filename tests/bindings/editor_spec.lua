@@ -1,6 +1,7 @@
 -- Lines typed at a terminal: what the screen shows, and what the program gets.
 local lfs = require "lfs"
 local screen = require "tests.support.screen"
+local spawn = require "tests.support.spawn"
 
 local SHELL <const> = "tests/support/editor_shell.lua"
 local HERE <const> = lfs.currentdir()
@@ -99,6 +100,9 @@ describe_screen("the line editor", function()
   end)
 
   it("searches the history, and an arrow takes what was found", function()
+    if not spawn.run({ "--version" }).stdout:find("readline", 1, true) then
+      return pending "libedit's search would hold the loop up, and is unbound"
+    end
     local s <close> = start()
     s:type '=ed:set_history { "alpha one", "beta two", "gamma" }\n'
     s:keys "C-r"

@@ -55,11 +55,11 @@ describe_screen("the terminal", function()
 
   it("is put in order, and a redirected standard error gets nothing of that", function()
     local s <close> = shell()
-    s:type("ulimit -c 0; { " .. spawn.program .. " run " .. SHELL .. "; } 2>err; echo ended with $?\n")
+    s:type("ulimit -c 0; err=$(mktemp); { " .. spawn.program .. " run " .. SHELL .. "; } 2>$err; echo ended with $?\n")
     s:wait_for "\n> *\n$"
     s:type "!kill 'QUIT'\n"
     s:wait_for("\nended with 131\n", { seconds = 40 })
-    s:type "clear; grep -c $'\\e' err; rm err\n"
+    s:type "clear; grep -c $'\\e' $err; rm $err\n"
     s:wait_for "\n?0\n"
   end)
 end)
