@@ -200,11 +200,6 @@ end
 
 -- ---- the session ----------------------------------------------------------------------------------------------------
 
-local function console_commands()
-  local ok, commands = pcall(require, "perigee.repl_commands")
-  return ok and commands.for_console and commands.for_console() or nil
-end
-
 -- Texts for the commands, worded by the daemon.
 local function reports()
   return {
@@ -221,8 +216,7 @@ end
 local function new_session(args, names)
   local session = require("perigee.repl_session").new {
     names = names,
-    commands = console_commands(),
-    kind = "console",
+    commands = require("perigee.repl_commands").for_console(),
     yes = args.yes,
     color = args.color,
     columns = function() return host.columns end,

@@ -42,6 +42,12 @@ function words.identity(job)
   return job.id and ("%s (%s)"):format(text, words.short(job)) or text
 end
 
+--- "5 min 03 s", "2 h 05 min": how long something has taken, from a minute on.
+function words.took(seconds)
+  if seconds < 3600 then return ("%d min %02d s"):format(seconds // 60, seconds // 1 % 60) end
+  return ("%d h %02d min"):format(seconds // 3600, seconds // 60 % 60)
+end
+
 -- "3 min", "2 h 5 min", "12 days"
 local function span(seconds)
   if seconds < 1 then return "a moment" end

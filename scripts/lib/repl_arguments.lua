@@ -8,14 +8,13 @@ local arguments = {}
 local MOST_DEEP <const> = 4 -- aliases behind aliases
 
 local function stubs()
-  local ok, found = pcall(require, "perigee.repl_help_stubs")
-  return ok and found or nil
+  return require "perigee.repl_help_stubs"
 end
 
 -- The class or alias of that full name ("perigee.retry.options"), in whatever stub it stands.
 local function find_type(kind, list)
   local reader = stubs()
-  for _, module in ipairs(reader and reader.names() or {}) do
+  for _, module in ipairs(reader.names()) do
     for _, one in ipairs(reader.get(module)[list]) do
       if one.name == kind then return one end
     end
@@ -75,7 +74,6 @@ end
 -- The function of a module, or the method of a class, as the stubs have it.
 local function find_function(path, class)
   local reader = stubs()
-  if not reader then return nil end
   if class then
     local known = find_type(class, "classes")
     return known and find(known.methods, path:match "[%a_][%w_]*$")

@@ -151,8 +151,7 @@ add {
 
 local function span(seconds)
   if seconds < 60 then return ("%d s"):format(seconds // 1) end
-  if seconds < 3600 then return ("%d min %02d s"):format(seconds // 60, seconds // 1 % 60) end
-  return ("%d h %02d min"):format(seconds // 3600, seconds // 60 % 60)
+  return require("perigee.job_words").took(seconds)
 end
 
 local function first_line(text)

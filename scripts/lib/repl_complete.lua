@@ -345,13 +345,11 @@ end
 -- ---- commands and help --------------------------------------------------------------------------------------------------------------
 
 local function commands_of(session)
-  if session.commands then return session.commands end
-  local ok, commands = pcall(require, "perigee.repl_commands")
-  return ok and commands or {}
+  return session.commands or require "perigee.repl_commands"
 end
 
 local function add_commands(session, list)
-  for _, command in ipairs(commands_of(session).list or {}) do
+  for _, command in ipairs(commands_of(session).list) do
     local blank = command.usage and command.usage:find " " and " " or ""
     add(list, ":" .. command.name .. blank, (":%s  %s"):format(command.name, command.summary or ""), "command")
   end
@@ -359,8 +357,7 @@ end
 
 -- What help knows by its own names: functions, calls, kinds of errors, pages.
 local function add_subjects(list)
-  local ok, help = pcall(require, "perigee.repl_help")
-  for _, name in ipairs(ok and help.names() or {}) do add(list, name, nil, "help") end
+  for _, name in ipairs(require("perigee.repl_help").names()) do add(list, name, nil, "help") end
 end
 
 -- The subjects of help: names, members by either mark, commands.
@@ -372,7 +369,7 @@ local function help_at(session, text, point, offset)
   local chain = #state.tokens > 0 and lexer.chain(state, #state.tokens)
   local thing = chain and peek.chain(session, chain)
   if owner == "" and mark == ":" then
-    for _, command in ipairs(commands_of(session).list or {}) do
+    for _, command in ipairs(commands_of(session).list) do
       add(list, ":" .. command.name, (":%s  %s"):format(command.name, command.summary or ""), "command")
     end
   elseif thing then
@@ -419,7 +416,7 @@ local function command_at(session, text, point)
   end
   head, name = text:sub(1, point):match "^(%s*:([%w_%-]+)%s+)"
   local commands = head and commands_of(session)
-  local command = commands and commands.find and commands.find(name)
+  local command = commands and commands.find(name)
   if not command then return nothing(point) end
   if not command.complete then return by_usage(session, command, text, point, #head) end
   local argument = text:sub(#head + 1, point)

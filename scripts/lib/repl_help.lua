@@ -22,14 +22,11 @@ end
 -- ---- commands ---------------------------------------------------------------------------------------------------
 
 local function commands_of(session)
-  local ok, commands = pcall(require, "perigee.repl_commands")
-  return session and session.commands or ok and commands or nil
+  return session and session.commands or require "perigee.repl_commands"
 end
 
 local function command_text(name, session)
-  local commands = commands_of(session)
-  local command, near
-  if commands then command, near = commands.find(name) end
+  local command, near = commands_of(session).find(name)
   if not command then return nil, near and ":" .. near end
   local writer = text.writer(context_of(session))
   writer:title(command.usage or ":" .. command.name)
@@ -239,12 +236,10 @@ function help.overview(session)
   writer:rows(services)
   writer:head "modules"
   writer:rows(modules)
-  local commands, rows = commands_of(session), {}
-  for i, command in ipairs(commands and commands.list or {}) do rows[i] = { command.usage, command.summary } end
-  if #rows > 0 then
-    writer:head "commands"
-    writer:rows(rows)
-  end
+  local rows = {}
+  for i, command in ipairs(commands_of(session).list) do rows[i] = { command.usage, command.summary } end
+  writer:head "commands"
+  writer:rows(rows)
   return writer:text()
 end
 

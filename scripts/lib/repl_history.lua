@@ -134,14 +134,6 @@ local function has_literal(tokens, i, in_table)
   return false
 end
 
-local function without_comments(tokens)
-  local code = {}
-  for _, token in ipairs(tokens) do
-    if token.kind ~= "comment" then code[#code + 1] = token end
-  end
-  return code
-end
-
 local ASSIGNS <const> = { ["="] = true, ["=="] = true, ["~="] = true }
 
 local function any_secret(names)
@@ -183,7 +175,7 @@ function history.holds_secret(text)
     if token.kind == "string" and speaks_of_secret(value_of(text, token)) then return true end
     if token.kind == "comment" and speaks_of_secret(text:sub(token.from, token.to)) then return true end
   end
-  return assigns_secret(text, without_comments(tokens))
+  return assigns_secret(text, lexer.code(tokens))
 end
 
 -- ---- the file ------------------------------------------------------------------------------------------------------------

@@ -291,7 +291,8 @@ local function read_names(tokens, i)
   return names, i
 end
 
-local function without_comments(tokens)
+--- The tokens of scan() that are no comments.
+function lexer.code(tokens)
   local code = {}
   for _, token in ipairs(tokens) do
     if token.kind ~= "comment" then code[#code + 1] = token end
@@ -303,7 +304,7 @@ end
 --- "function", names = { { name=, from=, to=, attribute = "const" | "close" | nil }, … }, assigns= (a `=` follows), after=
 --- (the byte after the last name or its attribute) }.
 function lexer.locals(text)
-  local tokens = without_comments(lexer.scan(text).tokens)
+  local tokens = lexer.code(lexer.scan(text).tokens)
   local list = {}
   for i, token in ipairs(tokens) do
     if token.text == "local" and token.depth == 0 then

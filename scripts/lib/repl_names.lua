@@ -59,9 +59,4 @@ function names.new(load_module)
   })
 end
 
---- Clients are made anew at their next use: what they were made from has changed.
-function names.forget_clients(self)
-  for name in pairs(names.clients) do rawset(self, name, nil) end
-end
-
 return names

@@ -89,9 +89,8 @@ end
 
 local function no_say() end
 
---- options: names (what is ready), globals (what is below: _G), locals (has, get, set, names: those of a script), commands
---- (as perigee.repl_commands), ask(question) -> "yes" | "no" | "all", say(text), columns() -> cells, color, yes,
---- kind ("repl" | "console").
+--- options: names (what is ready), locals (has, get, set, names: those of a script), commands (as perigee.repl_commands),
+--- ask(question) -> "yes" | "no" | "all", say(text), columns() -> cells, color, yes.
 function repl_session.new(options)
   local session = setmetatable({
     names = options.names or {},
@@ -99,10 +98,8 @@ function repl_session.new(options)
     commands = options.commands,
     ask = options.ask,
     say = options.say or no_say,
-    clear = options.clear,
     columns = options.columns or function() return 80 end,
     color = options.color or false,
-    kind = options.kind or "repl",
     yes = options.yes or false,
     require = require,
     entries = {}, -- { text=, kind=, ok=, at=, error=, … }: all inputs
@@ -112,7 +109,7 @@ function repl_session.new(options)
     counter = 0,
     task_counter = 0,
   }, Session)
-  local globals = options.globals or _G
+  local globals = _G
   session.globals = globals
   session.env = new_env(session, globals)
   add_loaders(session.env, globals)

@@ -28,10 +28,9 @@ end
 --- The text without the `&` that ends it, or nil if none does.
 function source.background(text)
   if is_command(text) or not text:find("&", 1, true) then return nil end
-  local last
-  for _, token in ipairs(require("perigee.repl_lexer").scan(text).tokens) do
-    if token.kind ~= "comment" then last = token end
-  end
+  local lexer = require "perigee.repl_lexer"
+  local tokens = lexer.code(lexer.scan(text).tokens)
+  local last = tokens[#tokens]
   if not last or last.text ~= "&" then return nil end
   return text:sub(1, last.from - 1) .. " " .. text:sub(last.to + 1)
 end

@@ -127,8 +127,7 @@ end
 local function seconds_text(seconds)
   if seconds < 1 then return ("%d ms"):format(seconds * 1000 // 1) end
   if seconds < 60 then return ("%.1f s"):format(seconds) end
-  if seconds < 3600 then return ("%d min %02d s"):format(seconds // 60, seconds // 1 % 60) end
-  return ("%d h %02d min"):format(seconds // 3600, seconds // 60 % 60)
+  return require("perigee.job_words").took(seconds)
 end
 
 local function reasons(denied_by)
