@@ -1,8 +1,9 @@
 -- transcript.lua - plays what a page shows of a session: what stands behind a prompt is typed, the rest is expected.
 --
--- In a line: <Tab> <Enter> <Up> <Ctrl-C> … are keys; what is typed is awaited on the screen before the next key.
--- What stands in «» is not typed but awaited. A line without a key at its end ends with Enter. <Paste> alone pastes the lines up to the next line of keys. In expected
--- lines … stands for anything within the line; a line of it alone, for nothing or more lines.
+-- In a line: <Tab> <Enter> <Up> <Ctrl-C> … are keys; what is typed is awaited on the screen before the next key. What
+-- stands in «» is not typed but awaited. A line without a key at its end ends with Enter. <Paste> alone pastes the
+-- lines up to the next line of keys. In expected lines … stands for anything within the line; a line of it alone, for
+-- nothing or more lines.
 local transcript = {}
 
 local PROMPTS <const> = { "emulator> ", "perigee> ", "daemon> ", "daemon! ", "repl> ", "$ " }
