@@ -2,12 +2,10 @@
 #include "host/editor.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "host/editor_internal.h"
@@ -498,21 +496,6 @@ size_t editor_columns(struct editor *ed)
 
 /* ---- open and close ----------------------------------------------------------------------------------- */
 
-/* The terminal of standard input, opened anew: libuv makes a descriptor non-blocking, and on the inherited
- * open file the shell would find that afterwards.  Returns -1 with errno. */
-static int open_terminal(void)
-{
-    enum { FLAGS = O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK };
-    struct stat input;
-    unsigned device = 0;
-    int fd = open("/dev/tty", FLAGS);
-    if (fd >= 0 && ioctl(fd, TIOCGDEV, &device) == 0 && fstat(STDIN_FILENO, &input) == 0 &&
-        (input.st_rdev == device || isatty(STDIN_FILENO) != 1))
-        return fd;
-    if (fd >= 0) close(fd);
-    return open("/proc/self/fd/0", FLAGS);
-}
-
 static int refuse(struct err *err, const char *code, const char *message)
 {
     err_set(err, ERR_UNAVAILABLE, "%s", message);
@@ -530,21 +513,11 @@ static int check_terminal(struct err *err)
     return 0;
 }
 
-/* The cursor goes back to the left: the read that follows writes the same over it. */
-static void announce(int fd, const char *prompt)
-{
-    struct buf out = {0};
-    text_escape(&out, prompt, strlen(prompt), true);
-    buf_putc(&out, '\r');
-    if (write(fd, out.data, out.len) < 0) buf_clear(&out); /* then it comes later */
-    buf_deinit(&out);
-}
-
 static int take_terminal(struct editor *ed, const char *first_prompt, struct err *err)
 {
-    ed->fd = open_terminal();
+    ed->fd = term_modes_open();
     if (ed->fd >= 0 && term_modes_take(ed->fd) == 0) {
-        if (first_prompt) announce(ed->fd, first_prompt);
+        if (first_prompt) dprintf(ed->fd, "%s\r", first_prompt); /* the read writes the same over it */
         if (line_open(ed->fd, &line_events, ed, err) == 0) return 0;
     } else {
         err_set(err, ERR_UNAVAILABLE, "the terminal cannot be used: %s", strerror(errno));

@@ -49,8 +49,8 @@ struct editor_events {
 /* Takes the terminal of this process.  NULL and an error of kind `unavailable` if standard input and output
  * are not a terminal that can move its cursor (code no_terminal), if there is an editor already (busy), or if
  * the library is not there (no_library).
- * first_prompt, or NULL: what the first read begins with. It stands there while the library is still being
- * loaded; only where the cursor is at the left and nothing is drawn below it. */
+ * first_prompt, or NULL: what the first read begins with, as it is. It stands there while the library is
+ * still being loaded; only where the cursor is at the left and nothing is drawn below it. */
 struct editor *editor_open(struct loop *loop, struct term *term, const struct editor_events *events,
                            void *ctx, const char *first_prompt, struct err *err);
 

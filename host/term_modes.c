@@ -2,9 +2,12 @@
 #include "host/term_modes.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -24,6 +27,19 @@ static struct {
     bool handling;
     struct sigaction before[FATAL];
 } modes;
+
+int term_modes_open(void)
+{
+    enum { FLAGS = O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK };
+    struct stat input;
+    unsigned device = 0;
+    int fd = open("/dev/tty", FLAGS);
+    if (fd >= 0 && ioctl(fd, TIOCGDEV, &device) == 0 && fstat(STDIN_FILENO, &input) == 0 &&
+        (input.st_rdev == device || isatty(STDIN_FILENO) != 1))
+        return fd;
+    if (fd >= 0) close(fd);
+    return open("/proc/self/fd/0", FLAGS);
+}
 
 bool term_modes_mine(int fd)
 {

@@ -9,6 +9,10 @@
 
 #include <stdbool.h>
 
+/* The terminal of standard input, opened anew: libuv makes a descriptor non-blocking, and on the inherited
+ * open file the shell would find that afterwards.  Returns the descriptor, or -1 with errno. */
+int term_modes_open(void);
+
 /* True if the process may change the terminal behind fd: it is in the foreground. */
 bool term_modes_mine(int fd);
 
