@@ -51,9 +51,22 @@ local function on_open(session)
   require("perigee.repl_commands").keep_log()
 end
 
+-- What belongs to a session in this process; a console has what its daemon has.
+local OWN <const> = { "emulator", "budget", "require_budget", "on_interrupt", "listen", "public_url", "max_memory", "max_step" }
+
+local function check(options)
+  local usage = require("perigee.control_command").usage
+  if not options.attach then return options.write and usage "repl: --write is for --attach" end
+  for _, name in ipairs(OWN) do
+    if options[name] then usage("repl: --attach and --%s do not go together: the daemon has its own settings", (name:gsub("_", "-"))) end
+  end
+  if options.args[1] then usage "repl: --attach takes no FILE: its lines run in the daemon" end
+end
+
 --- Returns the exit code.
 function command.start(host)
   local options = host.options
+  if options.attach or options.write then check(options) end
   local backend = not options.attach and require("perigee.repl_local").new {
     name = options.emulator and "emulator" or "perigee", yes = options.yes, on_open = on_open,
   }

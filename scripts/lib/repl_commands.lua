@@ -375,12 +375,21 @@ add {
   run = function(session, argument) return require("perigee.repl_emulator").command(session, argument, by_name.emulator) end,
 }
 
+local function rehearses(session)
+  return session.world ~= nil or require("perigee.config").switch "emulator"
+end
+
 add {
   name = "yes", usage = ":yes [on | off]",
   summary = "on: paid calls go without being asked about; budgets and max_cost still hold",
   run = function(session, argument)
-    if argument ~= "" then session.yes = one_of(by_name.yes, argument, { "on", "off" }) == "on" end
-    return session.yes and "paid calls are not asked about; budgets and max_cost still hold\n"
+    local place = session.world or session -- a yes on an emulator is none to real money
+    if argument ~= "" then
+      local on = one_of(by_name.yes, argument, { "on", "off" }) == "on"
+      if on and not session.ask and not rehearses(session) then misused(by_name.yes, "nobody can be asked here: start it with --yes") end
+      place.yes = on
+    end
+    return place.yes and "paid calls are not asked about; budgets and max_cost still hold\n"
       or "each paid call is asked about\n"
   end,
 }

@@ -31,6 +31,12 @@ local function escape(text)
   return require("perigee.core.term").escape(tostring(text))
 end
 
+--- Whether the calling line pays without being asked about (`--yes`, `:yes on`).  A yes that was given on an emulator is
+--- good there alone.
+function money.is_unasked(session)
+  return (task.get_local "perigee.world" or session).yes == true
+end
+
 -- ---- prices ----------------------------------------------------------------------------------------------------
 
 -- Whether a yes to `asked` is one to `price`, too; nil is "not known", which only covers the same.
@@ -83,9 +89,10 @@ local function not_confirmed(request)
   })
 end
 
-local function declined(request)
+local function declined(session, request)
+  local off = session.kind == "console" and "--yes" or "`:yes on`"
   denied("declined", request, ("%s %s, and the answer was no"):format(request.operation, cost_of(request)), {
-    hint = "If the price is right, run it again and answer y; `:yes on` turns the questions off.",
+    hint = ("If the price is right, run it again and answer y; %s turns the questions off."):format(off),
   })
 end
 
@@ -192,7 +199,7 @@ local function ask(session, plan, unasked)
   if not session.ask then not_confirmed(unasked.request) end
   local question = question_of(plan, unasked)
   local turn <close> = task.lock(kept(session).turn) -- luacheck: ignore 211
-  if session.yes or granted(session, price) then return true end
+  if money.is_unasked(session) or granted(session, price) then return true end
   local reply = session.ask(question)
   if reply == "all" and question.all then
     grant(session, price)
@@ -208,7 +215,7 @@ local function settle(session, plan, unasked)
   local alone = plan.answer and plan.worst_given
   local asked = alone and { count = 1, answer = plan.answer } or plan
   if plan.answer and not alone then plan.count = math.max(1, plan.answer.count) end
-  if not ask(session, asked, unasked) then declined(unasked.request) end
+  if not ask(session, asked, unasked) then declined(session, unasked.request) end
   plan[alone and "once" or "answer"] = {
     id = identity(unasked.request, unasked.about), each = unasked.request.price, count = asked.count, sum = asked.worst,
   }
@@ -236,7 +243,7 @@ end
 --- What allows this request: a ticket, whose give_back() makes the answer good for another try.  Raises `denied`, or,
 --- within staged(), what makes that ask.
 function money.take(session, request, about)
-  if session.yes or granted(session, request.price) then return NOTHING end
+  if money.is_unasked(session) or granted(session, request.price) then return NOTHING end
   local plan = task.get_local(STAGE)
   local part = plan and (part_of(plan.answer, request, about) or part_of(plan.once, request, about))
   if part then return part end
@@ -264,7 +271,7 @@ end
 --- Asks about a plan before its first call.  requests: one for each call, with the price found for it.  Raises `denied`
 --- for a no.  Where a limit denies the cheapest of them nobody is asked: its own call will say so.
 function money.confirm(session, plan, requests, about)
-  if session.yes or #requests == 0 then return end
+  if money.is_unasked(session) or #requests == 0 then return end
   local cheapest, dearest, sum = requests[1], requests[1], nil
   for _, one in ipairs(requests) do
     if one.price < cheapest.price then cheapest = one end

@@ -37,7 +37,7 @@ end
 
 -- Asks for `count` attempts at the price of the quote; raises `denied` for a no.
 local function confirm(session, what, job, quote, count)
-  if session.yes then return end
+  if money.is_unasked(session) then return end
   local request = {
     service = job.service, operation = OPERATIONS[job.kind], key = job.name, price = amount_of(quote.price),
     max_cost = amount_of(quote.max_cost),
@@ -50,7 +50,7 @@ end
 
 -- Before anything is asked of a service: is there somebody to ask?
 local function check_askable(session, job)
-  if session.yes or session.ask then return end
+  if money.is_unasked(session) or session.ask then return end
   money.not_confirmed { service = job.service, operation = OPERATIONS[job.kind] or "jobs.submit" }
 end
 
@@ -60,7 +60,7 @@ local function submit(session, call, prepared)
   check_askable(session, prepared)
   local options = json.decode(prepared.options)
   local confirmed = "any"
-  if not session.yes then
+  if not money.is_unasked(session) then
     -- A job that is there is attached to, and costs nothing; should it be gone by then, nothing is confirmed.
     confirmed = "none"
     if not call("get", { name = prepared.name, key = prepared.key }) then
@@ -86,7 +86,7 @@ local function retry(session, call, args)
   local job = need(call, args.id)
   check_askable(session, job)
   local confirmed = "any"
-  if not session.yes then
+  if not money.is_unasked(session) then
     confirmed = "none" -- one that cannot be retried now says so itself
     if ENDED[job.state] then
       local quote = call("quote", { id = args.id, spec = args.spec })
@@ -135,7 +135,7 @@ end
 --- What a supervisor in the session's own VM tells its events to: a job that is held is asked about.
 function money_jobs.watch(session, call)
   return function(event, data)
-    if event == "job.held" and (session.ask or session.yes) then task.detach(ask_held, session, call, data.job) end
+    if event == "job.held" and (session.ask or money.is_unasked(session)) then task.detach(ask_held, session, call, data.job) end
   end
 end
 

@@ -116,7 +116,7 @@ function repl_world.open(options, session)
   for _, name in ipairs { "journal", "spend", "budget" } do require("perigee.core." .. name) end -- what they make is known by these
   local engines = require("perigee.core.engines").open()
   local loaded, load_module = new_set()
-  world.require, world.loaded, world.url = load_module, loaded, services.url
+  world.require, world.loaded, world.url, world.yes = load_module, loaded, services.url, session.yes
   for name, module in pairs(engines) do loaded["perigee.core." .. name] = module end
   loaded["perigee.core.ops"], loaded["perigee.config"] = new_ops(), new_config(services)
   engines.journal.place { state = ":memory:", kind = "repl" }

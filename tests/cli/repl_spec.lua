@@ -24,6 +24,15 @@ describe("perigee repl without a terminal", function()
     assert.are.equal(0, result.status)
   end)
 
+  it("refuses options that would do nothing", function()
+    for _, words in ipairs { { "--write" }, { "--attach", "--emulator" }, { "--attach", "--budget", "5 CCD" }, { "--attach", "README.md" } } do
+      local result = pipe("print 'ran'\n", table.unpack(words))
+      assert.are.equal(2, result.status, result.stderr)
+      assert.are.equal("", result.stdout)
+      assert.truthy(result.stderr:find("%-%-attach"), result.stderr)
+    end
+  end)
+
   it("reads a file whose last line has no end, and lines that end as elsewhere", function()
     local path = write(helper.tmpdir() .. "/lines", "x = 1\r\nif x == 1 then\r\n  print 'crlf'\r\nend\r\nprint(x)")
     local result = proc.run { args = { "sh", "-c", '"$1" repl --state :memory: < "$2"', "sh", spawn.program, path }, timeout = 30 }

@@ -165,7 +165,7 @@ end)
 describe(":yes, :quit and :clear", function()
   it("change the session", function()
     local cleared
-    local session = new_session()
+    local session = new_session { ask = function() return "no" end }
     session.clear = function() cleared = true end
     ok(session, ":yes on")
     assert.is_true(session.yes)
@@ -175,6 +175,14 @@ describe(":yes, :quit and :clear", function()
     assert.is_true(cleared)
     ok(session, ":q")
     assert.is_true(session.leaving)
+  end)
+
+  it("does not turn questions off where nobody can be asked", function()
+    local session = new_session()
+    assert.truthy(wrong(session, ":yes on").message:find("--yes", 1, true))
+    assert.is_false(session.yes)
+    assert.is_true(new_session({ yes = true }).yes)
+    ok(session, ":yes off")
   end)
 end)
 

@@ -70,6 +70,18 @@ describe(":emulator", function()
     assert.equal(0, #json.decode(result.stdout).budgets)
   end)
 
+  it("takes a `:yes on` for itself alone: real money is asked about as before", function()
+    local real <close> = real_services()
+    local result = spawn.run({ "repl", "--state", real.state }, { env = real.env, stdin = table.concat({
+      "function create() return sxwl:create_job " .. JOB .. " end",
+      ":emulator on", ":yes on", "rehearsed = create()", "print 'rehearsed'", ":emulator off", "create()", "",
+    }, "\n") })
+    assert.truthy(result.stdout:find("rehearsed\n", 1, true), result.stdout .. result.stderr)
+    assert.truthy(result.stderr:find("not_confirmed", 1, true), result.stderr)
+    assert.equal(4, result.status)
+    assert.equal(0, #real.ledger().sxwl.jobs)
+  end)
+
   it("refuses clients, jobs and budgets that were kept from the real services, and the other way round", function()
     local real <close> = real_services()
     for _, lines in ipairs {
