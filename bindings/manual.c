@@ -5,19 +5,16 @@
  */
 #include "bindings/modules.h"
 
-#include <string.h>
-
 #include "host/embedded.h"
 
 static int l_text(lua_State *L)
 {
-    const char *path = luaL_checkstring(L, 1);
-    for (const struct embedded_file *f = embedded_texts; f->path; f++) {
-        if (strcmp(f->path, path) != 0) continue;
+    const struct embedded_file *f =
+        embedded_find(embedded_texts, embedded_texts_count, luaL_checkstring(L, 1));
+    if (f)
         lua_pushlstring(L, f->text, f->len);
-        return 1;
-    }
-    lua_pushnil(L);
+    else
+        lua_pushnil(L);
     return 1;
 }
 

@@ -100,9 +100,7 @@ static void on_warning(void *ud, const char *message, int more)
 
 static const struct embedded_file *find_embedded(const char *path)
 {
-    for (const struct embedded_file *f = embedded_files; f->path; f++)
-        if (strcmp(f->path, path) == 0) return f;
-    return NULL;
+    return embedded_find(embedded_files, embedded_files_count, path);
 }
 
 /* [-0, +1, e] loads an embedded file; the chunk is named so that tracebacks show the source path */

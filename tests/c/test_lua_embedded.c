@@ -24,9 +24,20 @@ static void compare(const struct embedded_file *f)
     }
 }
 
+static void find_all(const struct embedded_file *table, size_t count)
+{
+    for (size_t i = 0; i < count; i++) CHECK(embedded_find(table, count, table[i].path) == &table[i]);
+    CHECK(table[count].path == NULL);
+    CHECK(embedded_find(table, count, "") == NULL);
+    CHECK(embedded_find(table, count, "scripts/lib/nothing.lua") == NULL);
+    CHECK(embedded_find(table, count, "~") == NULL);
+}
+
 int main(void)
 {
     compare(embedded_files);
     compare(embedded_texts);
+    find_all(embedded_files, embedded_files_count);
+    find_all(embedded_texts, embedded_texts_count);
     HARNESS_END();
 }
