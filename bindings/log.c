@@ -190,20 +190,6 @@ static void on_line(void *ctx, const char *line, size_t n)
     op_complete(op);
 }
 
-static int l_tap(lua_State *L)
-{
-    enum log_level level = check_level(L, 1);
-    lua_Integer most = luaL_checkinteger(L, 2);
-    if (most < 1 || most > TAP_MOST) luax_invalid(L, "log.tap: most is a number from 1 to %d", TAP_MOST);
-    struct tap *t = luax_new(L, tap_class, sizeof *t);
-    list_init(&t->lines);
-    t->most = most;
-    t->open = true;
-    t->tap = (struct log_tap){.level = level, .line = on_line, .ctx = t};
-    log_tap_add(&t->tap);
-    return 1;
-}
-
 struct next_op {
     struct op op;
     struct tap *tap; /* the caller's stack keeps it */
@@ -258,6 +244,24 @@ static int l_tap_close(lua_State *L)
     return 0;
 }
 
+/* The class is made with the first: no other start pays for it. */
+static int l_tap(lua_State *L)
+{
+    static const luaL_Reg methods[] = {{"next", l_tap_next}, {"close", l_tap_close}, {NULL, NULL}};
+    static const luaL_Reg meta[] = {{"__gc", l_tap_close}, {"__close", l_tap_close}, {NULL, NULL}};
+    enum log_level level = check_level(L, 1);
+    lua_Integer most = luaL_checkinteger(L, 2);
+    if (most < 1 || most > TAP_MOST) luax_invalid(L, "log.tap: most is a number from 1 to %d", TAP_MOST);
+    luax_class(L, tap_class, methods, meta);
+    struct tap *t = luax_new(L, tap_class, sizeof *t);
+    list_init(&t->lines);
+    t->most = most;
+    t->open = true;
+    t->tap = (struct log_tap){.level = level, .line = on_line, .ctx = t};
+    log_tap_add(&t->tap);
+    return 1;
+}
+
 int luaopen_perigee_core_log(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"write", l_write},
@@ -271,9 +275,6 @@ int luaopen_perigee_core_log(lua_State *L)
                                          {"kept", l_kept},
                                          {"tap", l_tap},
                                          {NULL, NULL}};
-    static const luaL_Reg methods[] = {{"next", l_tap_next}, {"close", l_tap_close}, {NULL, NULL}};
-    static const luaL_Reg meta[] = {{"__gc", l_tap_close}, {"__close", l_tap_close}, {NULL, NULL}};
-    luax_class(L, tap_class, methods, meta);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -9,11 +9,9 @@ local room = {}
 --- args: the options of server.serve.
 function room.main(channel, args)
   local emulator = server.serve(args)
-  channel:send {
-    url = emulator.url,
-    ["deai.base_url"] = emulator.deai_url, ["deai.email"] = emulator.email, ["deai.password"] = emulator.password,
-    ["sxwl.base_url"] = emulator.sxwl_url, ["sxwl.token"] = emulator.token,
-  }
+  local services = require("perigee.run_emulator").services(emulator)
+  services.url = emulator.url
+  channel:send(services)
   channel:receive() -- nothing comes but the end
   emulator:close()
 end

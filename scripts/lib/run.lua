@@ -150,35 +150,6 @@ function run.enter_script()
   return path
 end
 
-local function serve_emulator(options)
-  return require("perigee.emulator.server").serve {
-    listen = options.listen or "127.0.0.1:8420",
-    seed = options.seed,
-    faults = options.faults,
-    speed = options.speed,
-    era = options.era,
-  }
-end
-
---- What the emulator's clients need, by the names of perigee.config.
-local function services_of(emulator)
-  return {
-    ["deai.base_url"] = emulator.deai_url,
-    ["deai.email"] = emulator.email,
-    ["deai.password"] = emulator.password,
-    ["sxwl.base_url"] = emulator.sxwl_url,
-    ["sxwl.token"] = emulator.token,
-  }
-end
-
---- Its handlers are tasks of their own; this one only keeps them company until it is cancelled.
-local function wait_for_ever(_)
-  local task = require "perigee.task"
-  while true do
-    task.sleep(3600)
-  end
-end
-
 -- A policy file returns its table; run by hand, its `run` does the work.
 local function is_policy(result)
   return type(result) == "table" and type(rawget(result, "name")) == "string"
@@ -197,7 +168,7 @@ function run.start(given, services)
     apply_unknown_after(config)
   end
   summary_file = ok and config.option "summary"
-  if host.options.command == "emulator" then return run.show_emulator(host.options) end
+  if host.options.command == "emulator" then return require("perigee.run_emulator").show(host.options) end
   if services then use_services(config, services) end
   if RUNS_SCRIPTS[host.options.command] then apply_limits(config) end
   if host.options.command ~= "run" then
@@ -212,37 +183,10 @@ function run.start(given, services)
   if jobs then jobs._settle() end
 end
 
--- ---- the emulator ----------------------------------------------------------------------------------------
-
---- `perigee emulator`: tells how to reach it; waits until it is interrupted.
-function run.show_emulator(options)
-  local ok, emulator = pcall(serve_emulator, options)
-  if not ok then
-    -- What it refuses are words of the command line, whoever noticed.
-    if type(emulator) == "table" and emulator.kind == "invalid" then emulator.code = "usage" end
-    error(emulator, 0)
-  end
-  local lines = { "# both services at " .. emulator.url .. "; Ctrl-C ends it" }
-  local services = services_of(emulator)
-  for _, pair in ipairs {
-    { "DEAI_BASE_URL", "deai.base_url" },
-    { "DEAI_EMAIL", "deai.email" },
-    { "DEAI_PASSWORD", "deai.password" },
-    { "SXWL_BASE_URL", "sxwl.base_url" },
-    { "SXWL_TOKEN", "sxwl.token" },
-  } do
-    lines[#lines + 1] = ("export %s='%s'"):format(pair[1], services[pair[2]])
-  end
-  print(table.concat(lines, "\n"))
-  wait_for_ever(emulator)
-end
-
 --- --emulator of run and daemon: serves on a free port, then lets the script start.
 function run.emulate(given)
   host = given
-  local emulator = serve_emulator { listen = "127.0.0.1:0", seed = host.options.seed, speed = 20 }
-  host.ready(services_of(emulator))
-  wait_for_ever(emulator)
+  require("perigee.run_emulator").beside(host)
 end
 
 -- ---- the end ---------------------------------------------------------------------------------------------
