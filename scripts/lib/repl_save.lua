@@ -61,10 +61,25 @@ local function stands_alone(text)
   return returns, labels
 end
 
+-- A text that holds a secret which perigee does not know (those are blanked in the whole script): without what is
+-- written out in it.
+local function blanked(text)
+  if require("perigee.config").redact(text) ~= text or not require("perigee.repl_history").holds_secret(text) then return text end
+  local out, at = {}, 1
+  for _, token in ipairs(lexer.scan(text).tokens) do
+    if token.kind == "string" or token.kind == "comment" then
+      out[#out + 1] = text:sub(at, token.from - 1) .. (token.kind == "string" and '"[secret]"' or "")
+      at = token.to + 1
+    end
+  end
+  return table.concat(out) .. text:sub(at), true
+end
+
 local function study(entry, names)
-  local text = entry.kind == "task" and source.background(entry.text) or entry.text
+  local typed, has_secret = blanked(entry.text)
+  local text = entry.kind == "task" and source.background(typed) or typed
   local code, is_expression = parsed(text)
-  local one = { entry = entry, text = text, is_expression = is_expression, number = entry.number }
+  local one = { entry = entry, typed = typed, has_secret = has_secret, text = text, is_expression = is_expression, number = entry.number }
   if not code then return one end
   local found = source.study(code)
   one.parses, one.names, one.free = true, found.names, free_names(code, names)
@@ -248,7 +263,7 @@ local function part_of(plan, one)
   local how, why = fate(one, plan.session)
   if how == "skip" then
     plan.skipped = plan.skipped + 1
-    return ("-- left out, %s:\n%s"):format(why, commented(one.entry.text))
+    return ("-- left out, %s:\n%s"):format(why, commented(one.typed))
   end
   plan.count = plan.count + 1
   note_uses(plan, how)
@@ -414,7 +429,7 @@ local function new_plan(session)
   return plan
 end
 
---- The session as a script: its text, how many lines are in it, and how many are left out.
+--- The session as a script: its text, how many lines are in it, how many are left out, and whether secrets are.
 function save.text(session)
   local plan = new_plan(session)
   local all = parts(plan)
@@ -424,14 +439,16 @@ function save.text(session)
   if not ok then
     error(errors.new { kind = "limit", code = "save", message = "the session cannot be written as one script: " .. problem }, 0)
   end
-  return text, plan.count, plan.skipped
+  local has_secret = false
+  for _, one in ipairs(plan.lines) do has_secret = has_secret or one.has_secret == true end
+  return text, plan.count, plan.skipped, has_secret
 end
 
 --- Writes it. -> what a person is told
 function save.write(session, path, force)
   local fs = require "perigee.fs"
   if path:sub(1, 2) == "~/" then path = (os.getenv "HOME" or "~") .. path:sub(2) end
-  local text, count, skipped = save.text(session)
+  local text, count, skipped, has_secret = save.text(session)
   if count + skipped == 0 then errors.invalid "there is nothing to save yet: no line of Lua was run" end
   if not force and fs.exists(path) then
     error(errors.new { kind = "invalid", code = "exists", message = ("there is a file %s already; nothing was written"):format(path),
@@ -441,7 +458,7 @@ function save.write(session, path, force)
   fs.write(path, clean, { mode = "0600" })
   local told = ("%d line%s saved to %s"):format(count, count == 1 and "" or "s", path)
   if skipped > 0 then told = ("%s, %d left out (as comments)"):format(told, skipped) end
-  if clean ~= text then told = told .. "; secrets are blanked in it: put them in from the environment" end
+  if clean ~= text or has_secret then told = told .. "; secrets are blanked in it: put them in from the environment" end
   return told .. "\n"
 end
 

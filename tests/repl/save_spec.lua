@@ -310,6 +310,21 @@ describe("a saved session", function()
       "x:create_job " .. job "_" .. " -- a comment" }
   end)
 
+  it("holds no secret that was written out, known or not", function()
+    local session = repl_session.new {}
+    for _, line in ipairs { 'password = "hunter2hunter2"', "key = { api_key = [[abcd1234efgh]] } -- abcd1234efgh", 'colour = "red"',
+      'p = "sk-abcdefgh12345678" + 1 &' } do
+      session:eval(line)
+    end
+    local path = helper.tmpdir() .. "/saved.lua"
+    local told = save.write(session, path, false)
+    local text = assert(io.open(path)):read "a"
+    for _, secret in ipairs { "hunter2", "abcd1234", "sk%-abc" } do assert.is_nil(text:find(secret), text) end
+    assert.truthy(text:find('colour = "red"', 1, true))
+    assert.truthy(told:find("secrets are blanked", 1, true))
+    assert(load(text))
+  end)
+
   it("is the same when it is run on a session and saved again", function()
     local here <close> = local_world.open { seed = 5 }
     local session = session_on(here)
