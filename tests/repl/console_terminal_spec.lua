@@ -96,6 +96,7 @@ describe("A console at a terminal", function()
     for _, call in ipairs { "task.sleep(1000)", "while true do task.sleep(0) end" } do
       s:type(call .. "\n")
       s:wait_for(call:gsub("%p", "%%%0") .. "\n", { all = true })
+      s:wait_running()
       s:keys "C-c"
       s:type "'next'\n"
       s:wait_for('daemon> \'next\'\n"next"\n', { all = true })

@@ -207,6 +207,7 @@ describe("Ctrl-C", function()
     for _, text in ipairs { "task.sleep(1000)", "while true do end", "pcall(function() while true do task.sleep(1) end end)" } do
       s:type(text .. "\n")
       s:wait_for(text:gsub("%p", "%%%0") .. "\n$")
+      s:wait_running()
       s:keys "C-c"
       s:wait_for(text:gsub("%p", "%%%0") .. "\n.*\nperigee>\n$")
       s:type "'here'\n"
@@ -296,6 +297,7 @@ describe("A terminal", function()
     s:wait_for '\n"of two lines"\nperigee>\n$'
     s:type "task.sleep(1000)\n"
     s:wait_for "sleep%(1000%)\n$"
+    s:wait_running()
     s:keys "C-c"
     s:wait_for "perigee>\n$"
     s:keys "C-d"

@@ -16,14 +16,15 @@ methods.__index = methods
 local LIMIT <const> = 30
 local LOOK_EVERY <const> = 0.02
 
--- $1 is the socket, the rest is for tmux. Goes on for as long as the process that started it, and the server, live.
-local KEEPER <const> = [[
-  socket=$1; shift
-  tmux -u -S "$socket" -f /dev/null "$@" || exit 1
-  echo ready
-  while kill -0 $PPID && tmux -S "$socket" has-session; do sleep 1; done >/dev/null 2>&1
-  tmux -S "$socket" kill-server >/dev/null 2>&1
-  exit 0]]
+-- $1 is the folder, the rest is for tmux. Leaves a shell that ends the server when we are gone, or when "alive" is: in a
+-- session of its own, since what ends our group must not end it.
+local START <const> = [[
+  folder=$1; shift
+  tmux -u -S "$folder/tmux" -f /dev/null "$@" || exit 1
+  setsid sh -c '
+    while kill -0 "$1" && [ -e "$2/alive" ] && tmux -S "$2/tmux" has-session; do sleep 1; done
+    tmux -S "$2/tmux" kill-server
+    rm -rf "$2"' sh "$PPID" "$folder" </dev/null >/dev/null 2>&1 &]]
 
 -- What runs in the pane: the command, whose number and status are written to files (tmux loses the status at times).
 -- The shell outlives a Ctrl-C, and its traps are not those of the command.
@@ -66,7 +67,8 @@ function screen.start(command, options)
   local folder = os.tmpname()
   assert(os.remove(folder) and lfs.mkdir(folder))
   local self = setmetatable({ folder = folder, socket = folder .. "/tmux", environment = spawn.environment(env) }, methods)
-  local words = { "sh", "-c", KEEPER, "sh", self.socket }
+  assert(io.open(folder .. "/alive", "w")):close()
+  local words = { "sh", "-c", START, "sh", folder }
   for _, word in ipairs {
     "set-option", "-g", "remain-on-exit", "on", ";", "set-option", "-g", "remain-on-exit-format", "", ";",
     "set-option", "-g", "status", "off", ";", "set-option", "-g", "history-limit", "50000", ";",
@@ -77,11 +79,10 @@ function screen.start(command, options)
   } do
     words[#words + 1] = word
   end
-  self.keeper = proc.spawn { args = words, env = self.environment, timeout = 3600 }
-  local ready = self.keeper:read_until("ready\n", LIMIT)
-  if not ready then
+  local result = proc.run { args = words, env = self.environment, timeout = LIMIT }
+  if result.status ~= 0 then
     self:close()
-    error("tmux did not start: " .. select(2, self.keeper:output()), 2)
+    error("tmux did not start: " .. result.stderr, 2)
   end
   return self
 end
@@ -181,6 +182,17 @@ function methods:wait_for(what, options)
     type(what) == "string" and ("%q"):format(what) or options.name or "it", text), 2)
 end
 
+--- Waits until the cursor is at the left: the line that was typed has been taken, and runs. A key before that would be
+--- the line's.
+function methods:wait_running()
+  local deadline = core.now() + LIMIT
+  repeat
+    if self:variable "cursor_x" == "0" then return end
+    core.sleep(LOOK_EVERY)
+  until core.now() > deadline
+  error("the line was never taken; the screen shows:\n" .. self:text(), 2)
+end
+
 --- Waits for the end of the command. Gives its status, for a signal 128 and its number as in a shell.
 function methods:wait_end(seconds)
   local deadline = core.now() + (seconds or LIMIT)
@@ -199,10 +211,8 @@ end
 
 --- Ends the server and what runs in it. Called by `local s <close>`.
 function methods:close()
-  if not self.keeper then return end
-  pcall(tmux, self, "kill-server") -- fails where it is gone
-  self.keeper:close()
-  self.keeper = nil
+  os.remove(self.folder .. "/alive") -- what follows cannot be done in a task that was cancelled: then the shell does it
+  if not pcall(tmux, self, "kill-server") then return end
   for _, name in ipairs { "tmux", "pid", "status" } do os.remove(self.folder .. "/" .. name) end
   lfs.rmdir(self.folder)
 end

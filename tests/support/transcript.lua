@@ -119,6 +119,7 @@ function transcript.play(screen, lines, options)
     if line == "<Paste>" then
       i = paste(self, lines, i + 1)
     else
+      if line == "<Ctrl-C>" then screen:wait_running() end
       if prompt or is_keys(line) then send(self, line, prompt) else expect(self, line) end
       i = i + 1
     end

@@ -20,7 +20,9 @@ local BARS <const> = [[
 describe("A screen of the specs", function()
   it("types text, semicolons, quotes and Chinese included, and shows the answer", function()
     local s <close> = screen.start({ "cat" }, { columns = 60, rows = 10 })
-    s:type "one; two 'three' \"four\" $HOME #{x} ~ -l 训练;\nnext\n"
+    s:type "one; two 'three' \"four\" $HOME #{x} ~ -l 训练;\n"
+    s:wait_for "训练;\n.*训练;\n"
+    s:type "next\n"
     s:wait_for "\nnext\nnext\n"
     assert.are.same({ "one; two 'three' \"four\" $HOME #{x} ~ -l 训练;", "one; two 'three' \"four\" $HOME #{x} ~ -l 训练;",
       "next", "next" }, s:rows())
@@ -72,6 +74,21 @@ describe("A screen of the specs", function()
     s:close()
     helper.eventually(function() return not is_alive(pid) end)
     assert.is_nil(lfs.attributes(folder))
+  end)
+
+  it("leaves nothing in a task that was cancelled and may not wait any more", function()
+    local core = require "perigee.core.task"
+    local pid
+    local waiting = core.spawn(function()
+      local s <close> = screen.start { "sleep", "1000" }
+      pid = s:pid()
+      pcall(s.wait_for, s, "never so")
+      while pcall(core.sleep, 1) do end -- until the grace is over
+    end)
+    helper.eventually(function() return pid ~= nil end, 30)
+    waiting:cancel "the time is up"
+    pcall(waiting.wait, waiting)
+    helper.eventually(function() return not is_alive(pid) end, 30)
   end)
 
   it("leaves nothing when the process that drives it is killed", function()
