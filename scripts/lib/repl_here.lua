@@ -118,6 +118,9 @@ function repl_here.open()
     unavailable("no_terminal", "repl(): standard input and output are no terminal, so nobody could type")
   end
   if not core.current() then return end
+  if require("perigee.task").get_local "perigee.session" then
+    unavailable("busy", "repl(): there is a prompt already; it opens one in a script that `perigee run` has started")
+  end
   local script = frame_of()
   local backend = repl_local.new { name = "repl", locals = script }
   local guard <close> = setmetatable({}, { __close = function() script:leave() end }) -- luacheck: ignore 211

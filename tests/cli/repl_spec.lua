@@ -403,6 +403,16 @@ describe_screen("repl() in a script", function()
     assert.are.equal(130, s:wait_end())
   end)
 
+  it("says at a prompt that there is one", function()
+    local s <close> = screens.perigee({ "run", write(helper.tmpdir() .. "/twice.lua", "repl()") }, { columns = 200 })
+    s:wait_for "repl>\n$"
+    s:type "repl()\n"
+    s:wait_for "there is a prompt already"
+    s:wait_for "repl>\n$"
+    s:keys "C-d"
+    assert.are.equal(0, s:wait_end())
+  end)
+
   it("is an error where nobody could type", function()
     local result = spawn.run { "run", "-e", "repl()" }
     assert.are.equal(1, result.status)
