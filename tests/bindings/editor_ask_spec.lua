@@ -1,4 +1,5 @@
 -- Questions at a terminal, keys that end a line, and what else stands at the bottom of the screen.
+local helper = require "tests.helper"
 local lfs = require "lfs"
 local screen = require "tests.support.screen"
 
@@ -13,6 +14,10 @@ local function start(options)
   local s = screen.perigee({ "run", SHELL }, options)
   s:wait_for "^>\n$"
   return s
+end
+
+local function touch(path)
+  assert(io.open(path, "w")):close()
 end
 
 describe_screen("a question", function()
@@ -52,11 +57,13 @@ describe_screen("a question", function()
 
   it("is taken back with its task", function()
     local s <close> = start()
+    local go = helper.tmpdir() .. "/go"
     s:type('=function on_tab() on_tab = nil local t = task.spawn(function() ed:ask { prompt = "Sure? " } end) '
-      .. 'task.sleep(1) t:cancel() end\n')
+      .. ('told %q t:cancel() end\n'):format(go))
     s:type "line"
     s:keys "Tab"
     s:wait_for "\nSure%?\n$"
+    touch(go)
     s:wait_for "\n> line\n$"
     assert.is_nil(s:text():find "\nSure")
   end)
@@ -73,9 +80,13 @@ describe_screen("keys that end a line", function()
 
   it("Ctrl-C at a question ends the question only", function()
     local s <close> = start()
-    s:type '=function on_tab() task.detach(ed.interrupt, ed) print("answer:", ed:ask { prompt = "Sure? " }) end\n'
+    local go = helper.tmpdir() .. "/go"
+    s:type(('=function on_tab() task.detach(function() told %q ed:interrupt() end) '):format(go)
+      .. 'print("answer:", ed:ask { prompt = "Sure? " }) end\n')
     s:type "half"
     s:keys("Tab")
+    s:wait_for "\nSure%?\n$"
+    touch(go)
     s:wait_for "Sure%? %^C\nanswer: nil +interrupt\n> half\n$"
   end)
 

@@ -3,6 +3,7 @@
 -- A line that begins with "=" is Lua, run before the next line is read; one with "!" is Lua run beside it. Tab
 -- completes from `words`, or calls `on_tab()` where that is set. Ctrl-D ends it.
 local editor = require "perigee.core.editor"
+local fs = require "perigee.fs"
 local proc = require "perigee.core.proc"
 local task = require "perigee.task"
 
@@ -14,8 +15,13 @@ local function kill(...)
   task.sleep(5)
 end
 
+-- Waits until the spec has made that file: it has seen on the screen what it waited for.
+local function told(path)
+  while not fs.stat(path) do task.sleep(0.02) end
+end
+
 local ed <close> = editor.open()
-local world = setmetatable({ ed = ed, task = task, kill = kill, prompt = "> ", words = {} }, { __index = _G })
+local world = setmetatable({ ed = ed, task = task, kill = kill, told = told, prompt = "> ", words = {} }, { __index = _G })
 
 local function answer(request)
   if world.on_tab then return world.on_tab() end
