@@ -4,6 +4,8 @@ local fs = require "perigee.fs"
 local helper = require "tests.helper"
 local spawn = require "tests.support.spawn"
 
+local LIFE <const> = 300 -- seconds: what a spec starts ends with the spec, not before
+
 local daemon = {}
 
 --- A policy that prints every second; VERSION is there to be replaced.
@@ -62,7 +64,7 @@ end
 
 --- Starts an emulator of its own, which outlives the daemons.
 function World:emulator(...)
-  local child = spawn.start { "emulator", "--listen", "127.0.0.1:0", ... }
+  local child = spawn.start({ "emulator", "--listen", "127.0.0.1:0", ... }, { timeout = LIFE })
   self.children[#self.children + 1] = child
   assert(child:read_until "SXWL_TOKEN")
   self.env = {}
@@ -75,7 +77,7 @@ end
 function World:start(words, options)
   local args = { "daemon", "--state", self.state, "--log-format", "json", "--log-level", "info" }
   for _, word in ipairs(words) do args[#args + 1] = word end
-  local child = spawn.start(args, { env = self.env, columns = options and options.columns })
+  local child = spawn.start(args, { env = self.env, columns = options and options.columns, timeout = LIFE })
   self.children[#self.children + 1] = child
   if not options or options.ready ~= false then
     assert(child:read_until '"event":"daemon.ready"', daemon.log(child))
