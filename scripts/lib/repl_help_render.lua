@@ -154,9 +154,8 @@ end
 local function signature(entry)
   local f = entry.f
   local written = entry.row and entry.row.code:match "[%w_]+([%({].*)$"
-  local name = entry.kind == "method" and entry.name or entry.name
-  if written and not written:find "…" and #written > #f.list + 2 then return name .. written end
-  return ("%s(%s)"):format(name, f.list)
+  if written and not written:find "…" and #written > #f.list + 2 then return entry.name .. written end
+  return ("%s(%s)"):format(entry.name, f.list)
 end
 
 -- The first example of the page in which it is called; else the page's first.
@@ -292,8 +291,6 @@ function render.field(writer, entry)
 end
 
 -- ---- errors -----------------------------------------------------------------------------------------------------
-
-
 
 function render.kind(writer, entry)
   local report = require "perigee.report"

@@ -93,8 +93,7 @@ function driver:price(_, fields, limits)
   return {
     price = worst, fields = exact, gpus = exact.gpuNumber, hourly = hourly, minutes = exact.stopTime,
     text = ("%s for at most %d min (stopTime, %s) at %s an hour cost at most %s"):format(
-      exact.gpuNumber == 1 and "1 GPU" or exact.gpuNumber .. " GPUs", exact.stopTime, why,
-      tostring(hourly), tostring(worst)),
+      price.gpus(exact.gpuNumber), exact.stopTime, why, tostring(hourly), tostring(worst)),
   }
 end
 

@@ -39,8 +39,7 @@ local function price_note(client, fields, missing)
   local hourly = client.prices[fields.gpuType]
   if not hourly then return ("the client has no price for %s"):format(fields.gpuType) end
   if missing == "bound" then return ("%s an hour for as long as it runs"):format(tostring(price.of(hourly, fields.gpuNumber, 60))) end
-  local gpus = fields.gpuNumber == 1 and "1 GPU" or fields.gpuNumber .. " GPUs"
-  return ("%s for %d min at %s an hour"):format(gpus, fields.stopTime, tostring(hourly))
+  return ("%s for %d min at %s an hour"):format(price.gpus(fields.gpuNumber), fields.stopTime, tostring(hourly))
 end
 
 --- create_job of exact fields; returns the job_id.  Its worst case stays held until the end of the job is seen.

@@ -10,6 +10,11 @@ local price = {}
 
 local MINUTES <const> = 60
 
+--- "1 GPU", "8 GPUs"
+function price.gpus(count)
+  return count == 1 and "1 GPU" or count .. " GPUs"
+end
+
 --- {["GPU"] = "7 CNY/h"} or amounts for an hour -> {["GPU"] = amount for an hour}.
 function price.read_table(prices)
   if prices == nil then return {} end

@@ -25,7 +25,10 @@ describe("perigee repl without a terminal", function()
   end)
 
   it("refuses options that would do nothing", function()
-    for _, words in ipairs { { "--write" }, { "--attach", "--emulator" }, { "--attach", "--budget", "5 CCD" }, { "--attach", "README.md" } } do
+    local cases = {
+      { "--write" }, { "--attach", "--emulator" }, { "--attach", "--budget", "5 CCD" }, { "--attach", "README.md" },
+    }
+    for _, words in ipairs(cases) do
       local result = pipe("print 'ran'\n", table.unpack(words))
       assert.are.equal(2, result.status, result.stderr)
       assert.are.equal("", result.stdout)
