@@ -1,20 +1,11 @@
 -- Questions at a terminal, keys that end a line, and what else stands at the bottom of the screen.
 local helper = require "tests.helper"
-local lfs = require "lfs"
+local editing = require "tests.support.editing"
 local screen = require "tests.support.screen"
 
-local SHELL <const> = "tests/support/editor_shell.lua"
-local HERE <const> = lfs.currentdir()
+local start = editing.start
 
 local describe_screen = screen.describe(describe, pending)
-
-local function start(options)
-  options = options or {}
-  options.cwd = HERE
-  local s = screen.perigee({ "run", SHELL }, options)
-  s:wait_for "^>\n$"
-  return s
-end
 
 local function touch(path)
   assert(io.open(path, "w")):close()

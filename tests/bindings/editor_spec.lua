@@ -1,20 +1,11 @@
 -- Lines typed at a terminal: what the screen shows, and what the program gets.
-local lfs = require "lfs"
+local editing = require "tests.support.editing"
 local screen = require "tests.support.screen"
 local spawn = require "tests.support.spawn"
 
-local SHELL <const> = "tests/support/editor_shell.lua"
-local HERE <const> = lfs.currentdir()
+local start = editing.start
 
 local describe_screen = screen.describe(describe, pending)
-
-local function start(options)
-  options = options or {}
-  options.cwd = HERE
-  local s = screen.perigee({ "run", SHELL }, options)
-  s:wait_for "^>\n$"
-  return s
-end
 
 -- The rows from the last that matches on.
 local function below(s, pattern)

@@ -1,25 +1,14 @@
 -- The terminal of the line editor: who may have it, and that it changes hands.
-local lfs = require "lfs"
+local editing = require "tests.support.editing"
 local screen = require "tests.support.screen"
 local spawn = require "tests.support.spawn"
 
-local SHELL <const> = "tests/support/editor_shell.lua"
-local HERE <const> = lfs.currentdir()
+local SHELL <const> = editing.SHELL
+local shell, is_sane = editing.shell, editing.is_sane
 
 local describe_screen = screen.describe(describe, pending)
 
 describe_screen("the terminal", function()
-  local function shell()
-    local s = screen.start({ "bash", "--norc" }, { cwd = HERE, columns = 100, env = { PS1 = "$ ", HISTFILE = false } })
-    s:wait_for "%$\n$"
-    return s
-  end
-
-  local function is_sane(s)
-    s:type "clear; stty -a | grep -oE -e '-?(icanon|echo|icrnl|ixon)\\b'; echo done\n"
-    assert.equal("icrnl\nixon\nicanon\necho", s:wait_for("(icrnl.-)\ndone"), s:text())
-  end
-
   it("is given back when the process is stopped, and taken again", function()
     local s <close> = shell()
     s:type(spawn.program .. " run " .. SHELL .. "\n")

@@ -1,25 +1,14 @@
 -- However a program that edits lines ends, the terminal is as it was.
-local lfs = require "lfs"
+local editing = require "tests.support.editing"
 local screen = require "tests.support.screen"
 local spawn = require "tests.support.spawn"
 
-local SHELL <const> = "tests/support/editor_shell.lua"
-local HERE <const> = lfs.currentdir()
+local SHELL <const> = editing.SHELL
+local shell, is_sane = editing.shell, editing.is_sane
 
 local describe_screen = screen.describe(describe, pending)
 
 describe_screen("the terminal", function()
-  local function shell()
-    local s = screen.start({ "bash", "--norc" }, { cwd = HERE, columns = 100, env = { PS1 = "$ ", HISTFILE = false } })
-    s:wait_for "%$\n$"
-    return s
-  end
-
-  local function is_sane(s)
-    s:type "clear; stty -a | grep -oE -e '-?(icanon|echo|icrnl|ixon)\\b'; echo done\n"
-    assert.equal("icrnl\nixon\nicanon\necho", s:wait_for("(icrnl.-)\ndone"), s:text())
-  end
-
   for _, way in ipairs {
     { "an error", "=error 'broken'\n", 1 },
     { "os.exit", "=os.exit(3)\n", 3 },
