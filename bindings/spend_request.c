@@ -178,7 +178,8 @@ static struct spend_request *read_request(lua_State *L, struct reading *r)
     static const char *const fields[] = {"operation", "service",       "account",  "key",
                                          "price",     "no_worst_case", "max_cost", "max_cost_per_attempt",
                                          "budgets",   "job",           "attempt",  "policy",
-                                         "tags",      "model",         "intent",   NULL};
+                                         "tags",      "model",         "intent",   "agreed",
+                                         NULL};
     luaL_checktype(L, 1, LUA_TTABLE);
     task_check_not_cancelled(L, "spend.request");
     luax_check_options(L, 1, "spend.request", fields);
@@ -190,6 +191,7 @@ static struct spend_request *read_request(lua_State *L, struct reading *r)
     read_texts(L, request);
     request->attempt = luax_opt_integer(L, 1, "spend.request", "attempt", 0, 0, INT32_MAX);
     request->no_worst_case = luax_opt_boolean(L, 1, "spend.request", "no_worst_case", false);
+    request->agreed = luax_opt_boolean(L, 1, "spend.request", "agreed", false);
     request->priced = opt_amount(L, "price", "spend.request: price", &r->price) != NULL;
     if (request->priced) request->price = r->price;
     request->max_cost = opt_amount(L, "max_cost", "max_cost", &r->max_cost);
@@ -199,8 +201,9 @@ static struct spend_request *read_request(lua_State *L, struct reading *r)
 }
 
 /* spend.request{operation=, service=, account=, key=, price=, no_worst_case=, max_cost=,
- * max_cost_per_attempt=, budgets=, job=, attempt=, policy=, tags=, model=, intent=} -> a permit in state
- * "intent"; raises `denied`.  tags: JSON; intent: 32 hex digits that nobody has used, else drawn */
+ * max_cost_per_attempt=, budgets=, job=, attempt=, policy=, tags=, model=, intent=, agreed=} -> a permit in
+ * state "intent"; raises `denied`.  tags: JSON; intent: 32 hex digits that nobody has used, else drawn;
+ * agreed: a person has said yes */
 static int l_request(lua_State *L)
 {
     struct reading reading;

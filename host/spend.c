@@ -339,7 +339,7 @@ struct permit *spend_request(struct spend *spend, const struct spend_request *re
     if (!judge_request(permit, request, &denial)) {
         spend_store_reserved(permit, &denial);
     } else {
-        warn_ungoverned(permit);
+        if (!request->agreed) warn_ungoverned(permit);
         spend->store->type->reserve(spend->store, permit);
     }
     return permit;

@@ -195,6 +195,8 @@ struct spend_request {
     const struct amount *max_cost_per_attempt; /* likewise, inside a group */
     struct budget *const *budgets;             /* all must agree, and are reserved in one step; a budget */
     size_t budget_count;                       /* named twice counts once */
+    bool agreed; /* a person was asked, knew what bounds it, and said yes: nobody is warned that nothing does
+                  */
 
     /* For the record; any may be NULL. */
     const char *job, *policy, *tags, *model; /* tags: JSON; model: what the price was estimated for */

@@ -74,6 +74,7 @@ function permit.request(request, about)
     ticket = require("perigee.repl_money").take(session, request, about or {})
   end
   if not ticket then return spend.request(request) end
+  request.agreed = ticket.asked
   local ok, made = pcall(spend.request, request)
   if not ok then
     ticket.give_back()

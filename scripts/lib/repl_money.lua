@@ -233,7 +233,7 @@ local function part_of(answer, request, about)
   answer.count = answer.count - 1
   answer.sum = price and answer.sum - price
   local given = false
-  return { give_back = function()
+  return { asked = true, give_back = function()
     if given then return end
     given = true
     answer.count, answer.sum = answer.count + 1, price and answer.sum + price

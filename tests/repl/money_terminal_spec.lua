@@ -44,6 +44,9 @@ describe("at a terminal a paid call", function()
     s:type "y\n"
     s:wait_for '"ai%x+'
     made(s, 1)
+    assert.is_nil(s:text():find("spend.ungoverned", 1, true)) -- whoever was asked needs no warning that nobody was
+    s:type ":yes on\ngo()\n"
+    s:wait_for "spend%.ungoverned"
   end)
 
   it("is not made after n, nor after the return key alone", function()
