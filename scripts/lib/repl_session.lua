@@ -58,7 +58,11 @@ local function add_loaders(env, globals)
         if select("#", ...) > 0 then return loadfile(path, mode, ...) end
         return loadfile(path, mode, env)
       end
-      function env.dofile(path) return assert(loadfile(path, "t", env))() end
+      function env.dofile(path)
+        local f, problem = loadfile(path, "t", env)
+        if not f then error((problem:gsub("^perigee/scripts/[^:]+:%d+: ", "")), 2) end
+        return f()
+      end
     end
   end
 end

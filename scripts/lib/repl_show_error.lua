@@ -235,7 +235,18 @@ local function fault_text(err, options)
     .. paragraph("do", "This is a fault of perigee itself: please report this line.")
 end
 
+-- What Lua's own functions say of their arguments carries the place of those who stand in front of them.
+local BORROWED <const> = "^perigee/scripts/lib/prelude[_%l]*%.lua:%d+: "
+
+local function without_borrowed_place(err, options)
+  if not err:find(BORROWED) then return err end
+  local message = err:gsub(BORROWED, ""):gsub("'raw_(%l+)'", "'%1'"):gsub("'os_(%l+)'", "'%1'"):gsub(" to 'raw'", "")
+  local place = options.traceback and options.traceback:match "\t(input:%d+:%d+): "
+  return place and place .. ": " .. message or message
+end
+
 local function string_text(err, options)
+  err = without_borrowed_place(err, options)
   if err:find "^perigee/scripts/[%w_/]+%.lua:%d+: " then return fault_text(err, options) end
   local number, message = place_of(err)
   local line = number and options.text and line_at(options.text, number)

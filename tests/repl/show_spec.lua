@@ -243,6 +243,21 @@ describe("what a failed input tells", function()
       show.error("perigee/scripts/lib/x.lua:12: attempt to index a nil value\n\tmore", { text = "x()", traceback = "x" }))
   end)
 
+  it("is not perigee's fault where Lua's own functions are given what they do not take", function()
+    local session = require("perigee.repl_session").new {}
+    for line, words in pairs {
+      ['("x"):rep("a")'] = "error: bad argument #2 to 'rep' (number expected, got string)\n",
+      ["local n = 1\nfor i = 1, 2 do\n  (''):find(nil)\nend"] = "\n  3 |   (''):find(nil)\n",
+      ["os.time {}"] = "error: field 'year' missing in date table\n",
+      ["dofile '/no/such'"] = "error: cannot open /no/such",
+    } do
+      local outcome = session:eval(line)
+      assert.is_false(outcome.ok)
+      assert.truthy(outcome.text:find(words, 1, true), outcome.text)
+      assert.is_nil(outcome.text:find "fault of perigee", outcome.text)
+    end
+  end)
+
   it("takes the words of a running line for no syntax error", function()
     assert.equal("error: something is near 'x'\n", told "error \"something is near 'x'\"")
   end)
