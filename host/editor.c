@@ -144,7 +144,8 @@ static void hide_cb(struct term_prompt *prompt, struct buf *out)
     struct editor *ed = LIST_ENTRY(prompt, struct editor, prompt);
     bool resized = editor_measure(ed);
     line_take(out);
-    if (resized || ed->active->hidden || !line_erase()) put_erase(ed, out);
+    bool rows = strchr(line_prompt(), '\n') != NULL; /* of a question: libraries erase its last one alone */
+    if (resized || rows || ed->active->hidden || !line_erase()) put_erase(ed, out);
     line_take(out);
 }
 
