@@ -303,6 +303,7 @@ static void paste_cb(void *ctx)
 static void clear_screen_cb(void *ctx)
 {
     struct editor *ed = ctx;
+    echo(ed); /* of the keys before it */
     term_clear(ed->term);
 }
 

@@ -126,6 +126,8 @@ describe_screen("what else stands at the bottom", function()
     s:type "keep this"
     s:keys "C-l"
     s:wait_for "^> keep this\n$"
+    s:keys("C-u", "a", "t", "C-l") -- at once
+    s:wait_for "^> at\n$"
     s:type '\n!ed:clear()\n'
     s:wait_for "^>\n$"
   end)
