@@ -27,6 +27,7 @@ static struct {
     FILE *in, *out;
     struct buf drawn;
     struct buf prompt; /* with colours marked for libedit */
+    size_t head;       /* bytes of its upper rows, which libedit would draw in one: they are drawn here */
     bool hidden;
     bool entered, ended; /* what the last key did */
 } line;
@@ -71,7 +72,7 @@ static char *on_prompt(EditLine *el)
 {
     static char none[1];
     (void)el;
-    return line.prompt.data ? line.prompt.data : none;
+    return line.prompt.data ? line.prompt.data + line.head : none;
 }
 
 /* ---- keys --------------------------------------------------------------------------------------------- */
@@ -204,6 +205,8 @@ static void start_anew(void)
 void line_begin(const char *prompt, const char *text, size_t point, bool hidden)
 {
     mark_colors(&line.prompt, prompt);
+    const char *last = memrchr(buf_str(&line.prompt), '\n', line.prompt.len);
+    line.head = last ? (size_t)(last + 1 - line.prompt.data) : 0;
     line.hidden = hidden;
     start_anew();
     if (text[0] != '\0') el_insertstr(line.el, text);
@@ -281,14 +284,22 @@ bool line_erase(void)
     return false;
 }
 
+static void draw_prompt(const char *from, const char *to)
+{
+    for (; from < to; from++) {
+        if (*from == '\n') buf_putc(&line.drawn, '\r');
+        if (*from != MARK) buf_putc(&line.drawn, *from);
+    }
+}
+
 void line_draw(void)
 {
-    if (!line.hidden) {
+    const char *prompt = buf_str(&line.prompt);
+    draw_prompt(prompt, prompt + line.head);
+    if (line.hidden)
+        draw_prompt(prompt + line.head, prompt + line.prompt.len);
+    else
         el_set(line.el, EL_REFRESH);
-        return;
-    }
-    for (const char *p = buf_str(&line.prompt); *p; p++)
-        if (*p != MARK) buf_putc(&line.drawn, *p);
 }
 
 void line_resize(int rows, int columns)
