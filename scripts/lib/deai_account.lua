@@ -29,7 +29,7 @@ function account.state(client)
   return service.shared("account|" .. client.key, function()
     return {
       fruitless = 0, login_failures = 0, serial = 0, skew = 0, drafts = {}, resting = {}, starts = {}, uploads = {},
-      older_uploads = {}, upload_count = 0, open = {},
+      older_uploads = {}, upload_count = 0, open = {}, trainings = {},
     }
   end)
 end

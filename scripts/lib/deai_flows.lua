@@ -161,6 +161,10 @@ local function terms_of(key, draft, model)
   }
 end
 
+local function note_training(client, job_id, price)
+  account.state(client).trainings[job_id] = { price = price, at = task.now() }
+end
+
 --- createJob under the lock of its jobName; returns the jobID and its permit.  draft: as of account.draft.  A reply
 --- without jobID is made good if exactly one new job of that name appeared; adopt: a lost one too.
 function flows.submit_job(client, fields, options, draft, adopt)
@@ -168,17 +172,40 @@ function flows.submit_job(client, fields, options, draft, adopt)
   local name, key = fields.jobName, "train|" .. fields.jobName
   local before = jobs_named(client, name)
   local reply, permit, err = service.pay(client, "create_job", fields, options, terms_of(name, draft, options.model))
-  if reply then return reply.jobID, permit end
+  if reply then
+    note_training(client, reply.jobID, price)
+    return reply.jobID, permit
+  end
   local accepted = accepted_without_id(err)
   local job_id
   if accepted or (adopt and before and err.kind ~= "cancelled") then job_id = new_job(client, name, before) end
   if job_id then
     permit:answered("created", job_id)
+    note_training(client, job_id, price)
     return job_id, permit
   end
   permit:close()
   if not accepted then account.rest(client, key) end
   return service.raise(accepted and unknown_job(client, name, price, err.intent) or err, { jobName = name })
+end
+
+--- Trainings and inferences that this VM has started and whose end it has not seen, oldest first: {service=, id=,
+--- worst_cost=, how=} each.
+function flows.unfinished()
+  local list = {}
+  for _, state in ipairs(service.shared_under "account|deai|") do
+    for _, started in ipairs { state.trainings, state.open } do
+      for id, one in pairs(started) do
+        list[#list + 1] = { service = "deai", id = id, why = "not waited for", created = one.at,
+          worst_cost = one.price and tostring(one.price), how = "cannot be stopped" }
+      end
+    end
+  end
+  table.sort(list, function(a, b)
+    if a.created ~= b.created then return a.created < b.created end
+    return tostring(a.id) < tostring(b.id)
+  end)
+  return list
 end
 
 -- What has been started goes on, and whoever stops waiting for it is told.
@@ -280,7 +307,8 @@ function flows.submit_inference(client, fields, options, draft)
   local reply, permit, err = service.pay(client, "start_inference", fields, options, terms_of(fields.jobID, draft, "inference"))
   if reply then
     flows.note_start(client, fields.jobID, since)
-    account.state(client).open[reply.infer_id] = permit
+    account.state(client).trainings[fields.jobID] = nil -- what infers is trained
+    account.state(client).open[reply.infer_id] = { permit = permit, price = draft.price, at = task.now() }
     return reply.infer_id
   end
   permit:close()
@@ -291,7 +319,7 @@ end
 --- Settles an inference that is done at the charge that its row reports.
 function flows.book(client, infer_id, row)
   local open = account.state(client).open
-  local permit = open[infer_id]
+  local permit = open[infer_id] and open[infer_id].permit
   if not permit or not row.done then return end
   open[infer_id] = nil
   if row.ccd_cost then permit:settle(row.ccd_cost) end
@@ -410,7 +438,9 @@ function flows.wait_job(client, job_id, options)
       local by
       if probe then by = probe(client, job_id) and "probe" or nil
       else by = flows.standard_probe(client, job_id, options.x_train) end
-      return by and { jobID = job_id, by = by } or nil
+      if not by then return nil end
+      account.state(client).trainings[job_id] = nil
+      return { jobID = job_id, by = by }
     end)
   end)
 end

@@ -291,6 +291,10 @@ local function tail(n)
   return table.concat(out)
 end
 
+local function shown_from(level)
+  return level == "off" and "no log lines are shown\n" or ("log lines are shown from level %s on\n"):format(level)
+end
+
 add {
   name = "log", usage = ":log [tail [N] | debug | info | warn | error | off]",
   summary = "the last log lines; the level from which they are shown as they come",
@@ -299,7 +303,7 @@ add {
     if #words == 0 or words[1] == "tail" then
       local n = words[2] and math.tointeger(tonumber(words[2])) or not words[2] and TAIL
       if not n or n < 1 or n > KEPT then misused(command, ("tail takes a number of lines, 1 to %d"):format(KEPT)) end
-      local head = #words == 0 and ("shown from level %s on\n"):format(core.level()) or ""
+      local head = #words == 0 and shown_from(core.level()) or ""
       local text = tail(n)
       return head .. (text ~= "" and text or "nothing was logged\n")
     end
@@ -308,7 +312,7 @@ add {
     if #words > 1 then misused(command, "takes one level") end
     core.set_level(level)
     core.keep(level == "debug" and "debug" or "info", KEPT)
-    return ("log lines are shown from level %s on\n"):format(level)
+    return shown_from(level)
   end,
 }
 

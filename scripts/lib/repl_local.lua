@@ -82,10 +82,13 @@ end
 
 -- Adds what was created and not waited for to a list of what goes on.
 local function add_unfinished(left)
-  local flows, known = package.loaded["perigee.sxwl_flows"], {}
-  for _, one in ipairs(left) do known[one.id] = true end
-  for _, one in ipairs(flows and flows.unfinished() or {}) do
-    if not known[one.id] then left[#left + 1] = one end
+  local known = {}
+  for _, one in ipairs(left) do known[tostring(one.id)] = true end
+  for _, name in ipairs { "perigee.sxwl_flows", "perigee.deai_flows" } do
+    local flows = package.loaded[name]
+    for _, one in ipairs(flows and flows.unfinished() or {}) do
+      if not known[tostring(one.id)] then left[#left + 1] = one end
+    end
   end
   return left
 end

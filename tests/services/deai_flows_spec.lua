@@ -50,6 +50,28 @@ describe("deai:train", function()
     assert.equal(0, #here:entries { kind = "complaint" })
   end)
 
+  it("is known to go on until its end was seen, or somebody infers with it", function()
+    local here <close> = local_world.open { now = local_world.stepping(500) }
+    local client, started = here:deai(), {}
+    local function is_open(id)
+      for _, one in ipairs(require("perigee.deai_flows").unfinished()) do
+        if one.id == id then return true end
+      end
+      return false
+    end
+
+    for i = 1, 2 do started[i] = client:train(cnn { jobName = "digits" .. i }).jobID end
+    assert.is_true(is_open(started[1]) and is_open(started[2]))
+    client:wait_job(started[1])
+    assert.is_false(is_open(started[1]))
+
+    local answer = client:infer { jobID = started[2], file = data "1,2", wait = false }
+    assert.is_false(is_open(started[2]))
+    assert.is_true(is_open(answer.infer_id))
+    client:wait_inference(answer.infer_id)
+    assert.is_false(is_open(answer.infer_id))
+  end)
+
   it("waits until the job is trained if it is told to", function()
     local here <close> = local_world.open { now = local_world.stepping(500) }
     local started
