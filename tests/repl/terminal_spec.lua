@@ -3,7 +3,14 @@ local fs = require "perigee.fs"
 local helper = require "tests.helper"
 local proc = require "perigee.core.proc"
 local screen = require "tests.support.screen"
+local spawn = require "tests.support.spawn"
 local describe = screen.describe(describe, pending)
+
+-- What only GNU readline does; libedit has no search that could be used here, and other row ends for wide characters.
+local function with_readline(name, body)
+  if spawn.run({ "--version" }).stdout:find("readline", 1, true) then return it(name, body) end
+  return pending(name)
+end
 
 -- A prompt on a screen. options: those of the screen, and `args`.
 local function prompt(options)
@@ -63,7 +70,7 @@ describe("The prompt, while tasks print,", function()
     s:wait_for('\n"' .. ("0123456789"):rep(8) .. '01234567x89"\n', { all = true })
   end)
 
-  it("keeps Chinese whole, printed and typed, also where a wide character meets the edge", function()
+  with_readline("keeps Chinese whole, printed and typed, also where a wide character meets the edge", function()
     local s <close> = prompt { columns = 41, rows = 16 }
     start_ticks(s, 40, "训练")
     type_slowly(s, "'训练数据推理结果模型价格账户余额任务完成'")
@@ -136,7 +143,7 @@ describe("Lines at the prompt", function()
     s:wait_for "\n20100\nperigee>\n$"
   end)
 
-  it("are found again in the next session, those with a blank in front left out", function()
+  with_readline("are found again in the next session, those with a blank in front left out", function()
     local folder = helper.tmpdir()
     local args = { "--state", folder .. "/state" }
     do
@@ -176,7 +183,7 @@ describe("Lines at the prompt", function()
 end)
 
 describe("Ctrl-C", function()
-  it("throws away a line, a block and a search, and does nothing to an empty prompt", function()
+  with_readline("throws away a line, a block and a search, and does nothing to an empty prompt", function()
     local s <close> = prompt()
     s:keys "C-c"
     s:wait_for "perigee>[^\n]*\nperigee>\n$"
