@@ -331,7 +331,7 @@ for _, terminal in ipairs { "screen-256color", "dumb" } do
       s:type "#sxwl:gpu_types()\n"
       s:wait_for "\n3\nemulator>\n$"
       s:type "half"
-      proc.run { args = { "kill", "-TERM", tostring(s:pid()) }, timeout = 30 }
+      proc.run { args = { "sh", "-c", "kill -TERM $0", tostring(s:pid()) }, timeout = 30 } -- the shell has one of its own
       assert.are.equal(143, s:wait_end())
       assert.truthy(s:text():find("perigee: ended by SIGTERM", 1, true))
       assert.truthy(s:text():find "perigee: summary, .*exit code 143")
